@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Soft labels from stronger detectors: run teachers once over photos, fuse their boxes, write a COCO file.
+
+Teachers are ncnn networks (an optional dependency of the making wing). The written file is ordinary COCO detection
+JSON whose annotations carry a `score` in (0, 1]; the trainer takes it as the soft target of that box. Categories that
+a data set labels itself keep their true boxes: teachers only add what its annotators were not asked for.
+
+    python -m muon_ad_core.distill.detector_teachers --images photos/ --yolox yolox.param yolox.bin --out soft.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from muon_ad_core.detect.classes import COCO_CATEGORY_IDS, COCO_CLASSES
+from muon_ad_core.detect.nms import box_iou, class_wise_nms
+from muon_ad_core.errors import UserError
+
+CANDIDATE_SCORE = 0.03
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes (N, 4) x1 y1 x2 y2 in pixels, scores (N,) in 0..1, labels (N,) COCO class indices 0..79."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+
+
+class Teacher(Protocol):
+    """Anything that finds boxes of the 80 COCO classes in an RGB uint8 picture."""
+
+    def detect(self, rgb: np.ndarray) -> Boxes: ...
+
+
+class _NcnnNetwork:
+    """An ncnn network run on one CPU thread."""
+
+    def __init__(self, param: Path, weights: Path) -> None:
+        try:
+            import ncnn
+        except ImportError as error:
+            raise UserError("teachers need the ncnn package: install it with `pip install ncnn`.") from error
+        for file in (param, weights):
+            if not file.is_file():
+                raise UserError(f"teacher file {file} is missing: check --yolox and --nanodet.")
+        self._ncnn = ncnn
+        self._net = ncnn.Net()
+        self._net.opt.num_threads = 1
+        if self._net.load_param(str(param)) or self._net.load_model(str(weights)):
+            raise UserError(f"ncnn cannot read {param} with {weights}: check that the two belong together.")
+
+    def __call__(self, name: str, planes: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        planes = np.ascontiguousarray(planes, dtype=np.float32)
+        extractor = self._net.create_extractor()
+        extractor.input(name, self._ncnn.Mat(planes).clone())
+        return [np.array(extractor.extract(output)[1]) for output in outputs]
+
+
+def _boxes_of(corners: np.ndarray, class_scores: np.ndarray, scale: float, width: int, height: int) -> Boxes:
+    """Keep good (location, class) pairs of (L, 4) corners and (L, 80) scores, undo the scaling, class-wise NMS."""
+    location, label = np.nonzero(class_scores > CANDIDATE_SCORE)
+    scores = class_scores[location, label]
+    boxes = (corners[location] / scale).astype(np.float32)
+    boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
+    boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
+    keep = class_wise_nms(boxes, scores, label, iou_threshold=0.6, maximum=200)
+    return Boxes(boxes[keep], scores[keep], label[keep])
+
+
+def _cell_indices(height: int, width: int) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32)
+
+
+class YoloxTeacher:
+    """YOLOX (ncnn, focus layer removed: the input is the four pixel phases of an RGB picture, 12 planes).
+
+    Ge et al., "YOLOX", 2021: centre (v + cell) * stride, size exp(v) * stride, score = objectness * class.
+    """
+
+    def __init__(self, param: Path, weights: Path, size: int = 416) -> None:
+        self._network = _NcnnNetwork(param, weights)
+        self._size = size
+        grids = [(_cell_indices(size // stride, size // stride), stride) for stride in (8, 16, 32)]
+        self._cells = np.concatenate([cells for cells, _ in grids])
+        self._strides = np.concatenate([np.full((len(cells), 1), stride) for cells, stride in grids])
+
+    def detect(self, rgb: np.ndarray) -> Boxes:
+        height, width = rgb.shape[:2]
+        scale = self._size / max(height, width)
+        canvas = np.full((self._size, self._size, 3), 114, np.uint8)
+        resized = cv2.resize(rgb, (round(width * scale), round(height * scale)))
+        canvas[: resized.shape[0], : resized.shape[1]] = resized
+        x = (canvas / 255.0 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+        phases = np.concatenate([x[0::2, 0::2], x[1::2, 0::2], x[0::2, 1::2], x[1::2, 1::2]], axis=2)
+        (out,) = self._network("683", phases.transpose(2, 0, 1), ["output"])
+        centre = (out[:, :2] + self._cells) * self._strides
+        half = np.exp(out[:, 2:4]) * self._strides / 2
+        corners = np.concatenate([centre - half, centre + half], axis=1)
+        return _boxes_of(corners, out[:, 4:5] * out[:, 5:], scale, width, height)
+
+
+class NanoDetTeacher:
+    """NanoDet-m (ncnn): class scores and 8-bin distance distributions at strides 8, 16, 32 of a BGR picture."""
+
+    def __init__(self, param: Path, weights: Path, size: int = 416) -> None:
+        self._network = _NcnnNetwork(param, weights)
+        self._size = size
+
+    def detect(self, rgb: np.ndarray) -> Boxes:
+        height, width = rgb.shape[:2]
+        scale = self._size / max(height, width)
+        resized = cv2.resize(rgb, (round(width * scale), round(height * scale)))[:, :, ::-1]
+        pad_y, pad_x = -resized.shape[0] % 32, -resized.shape[1] % 32
+        top, left = pad_y // 2, pad_x // 2
+        padded = np.pad(resized, ((top, pad_y - top), (left, pad_x - left), (0, 0))).astype(np.float32)
+        x = (padded - (103.53, 116.28, 123.675)) / (57.375, 57.12, 58.395)
+        strides = (8, 16, 32)
+        names = [f"{kind}_pred_stride_{stride}" for stride in strides for kind in ("cls", "dis")]
+        outputs = self._network("input.1", x.transpose(2, 0, 1), names)
+        corners = []
+        for stride, bins in zip(strides, outputs[1::2]):
+            cells = _cell_indices(padded.shape[0] // stride, padded.shape[1] // stride)
+            logits = bins.reshape(len(cells), 4, -1)
+            weights = np.exp(logits - logits.max(axis=2, keepdims=True))
+            distances = (weights @ np.arange(logits.shape[2])) / weights.sum(axis=2) * stride
+            centre = (cells + 0.5) * stride - (left, top)
+            corners.append(np.concatenate([centre - distances[:, :2], centre + distances[:, 2:]], axis=1))
+        return _boxes_of(np.concatenate(corners), np.concatenate(outputs[0::2]), scale, width, height)
+
+
+def fuse(runs: Sequence[Boxes], iou_threshold: float = 0.55, minimum_score: float = 0.08) -> Boxes:
+    """Weighted box fusion (Solovyev et al., 2021) of several runs over one picture.
+
+    Same-class boxes overlapping a cluster's fused box join it; the fused box is the score-weighted mean, the fused
+    score the sum of scores over the number of runs, so a box that only one run sees is trusted less.
+    """
+    boxes = np.concatenate([run.boxes for run in runs])
+    scores = np.concatenate([run.scores for run in runs])
+    labels = np.concatenate([run.labels for run in runs])
+    fused_boxes: list[np.ndarray] = []
+    fused_scores: list[float] = []
+    fused_labels: list[int] = []
+    for label in np.unique(labels):
+        members = np.nonzero(labels == label)[0]
+        members = members[np.argsort(-scores[members])]
+        sums: list[np.ndarray] = []  # score-weighted box sum and score sum of each cluster
+        totals: list[float] = []
+        for index in members:
+            target = -1
+            if sums:
+                centres = np.stack([box / total for box, total in zip(sums, totals)])
+                overlaps = box_iou(boxes[index][None], centres)[0]
+                if overlaps.max() > iou_threshold:
+                    target = int(overlaps.argmax())
+            if target < 0:
+                sums.append(boxes[index] * scores[index])
+                totals.append(float(scores[index]))
+            else:
+                sums[target] = sums[target] + boxes[index] * scores[index]
+                totals[target] += float(scores[index])
+        for box, total in zip(sums, totals):
+            score = min(1.0, total / len(runs))
+            if score >= minimum_score:
+                fused_boxes.append(box / total)
+                fused_scores.append(score)
+                fused_labels.append(int(label))
+    return Boxes(
+        np.array(fused_boxes, np.float32).reshape(-1, 4), np.array(fused_scores, np.float32), np.array(fused_labels, int)
+    )
+
+
+def teach(teachers: Sequence[Teacher], rgb: np.ndarray) -> Boxes:
+    """Fuse every teacher's boxes on the picture and on its mirror image."""
+    width = rgb.shape[1]
+    mirrored = np.ascontiguousarray(rgb[:, ::-1])
+    runs = []
+    for teacher in teachers:
+        runs.append(teacher.detect(rgb))
+        flipped = teacher.detect(mirrored)
+        boxes = flipped.boxes.copy()
+        boxes[:, [0, 2]] = width - flipped.boxes[:, [2, 0]]
+        runs.append(Boxes(boxes, flipped.scores, flipped.labels))
+    return fuse(runs)
+
+
+def add_soft_labels(coco: dict[str, Any], folder: Path, teachers: Sequence[Teacher]) -> dict[str, Any]:
+    """Return `coco` with the teachers' boxes added for every category it does not list, as scored annotations.
+
+    Pictures that cannot be read keep what they had. Existing annotations and their categories stay untouched.
+    """
+    from rich.progress import track
+
+    labelled = {category["id"] for category in coco.get("categories", [])}
+    annotations = list(coco.get("annotations", []))
+    next_id = max((annotation["id"] for annotation in annotations), default=0) + 1
+    for image in track(coco["images"], description="teachers"):
+        picture = cv2.imread(str(folder / image["file_name"]))
+        if picture is None:
+            continue
+        found = teach(teachers, np.ascontiguousarray(picture[:, :, ::-1]))
+        for box, score, label in zip(found.boxes, found.scores, found.labels):
+            category = COCO_CATEGORY_IDS[label]
+            if category in labelled:
+                continue
+            x1, y1, x2, y2 = (round(float(v), 2) for v in box)
+            annotations.append(
+                {
+                    "id": next_id,
+                    "image_id": image["id"],
+                    "category_id": category,
+                    "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
+                    "area": round((x2 - x1) * (y2 - y1), 2),
+                    "iscrowd": 0,
+                    "score": round(float(score), 4),
+                }
+            )
+            next_id += 1
+    categories = [{"id": i, "name": name} for i, name in zip(COCO_CATEGORY_IDS, COCO_CLASSES)]
+    return {"images": coco["images"], "annotations": annotations, "categories": categories}
+
+
+def describe_folder(folder: Path) -> dict[str, Any]:
+    """COCO image records of every picture directly in `folder`, without annotations."""
+    images = []
+    for file in sorted(folder.iterdir()):
+        picture = cv2.imread(str(file)) if file.suffix.lower() in IMAGE_SUFFIXES else None
+        if picture is not None:
+            height, width = picture.shape[:2]
+            images.append({"id": len(images) + 1, "file_name": file.name, "width": width, "height": height})
+    if not images:
+        raise UserError(f"no readable picture in {folder}: name a folder of photos with --images.")
+    return {"images": images, "annotations": [], "categories": []}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write soft COCO labels for photos with teacher networks.")
+    parser.add_argument("--images", type=Path, required=True, help="folder of the photos")
+    parser.add_argument("--data", type=Path, help="COCO file whose true boxes are kept (default: photos are unlabelled)")
+    parser.add_argument("--yolox", nargs=2, type=Path, metavar=("PARAM", "BIN"), help="YOLOX teacher, ncnn files")
+    parser.add_argument("--nanodet", nargs=2, type=Path, metavar=("PARAM", "BIN"), help="NanoDet-m teacher, ncnn files")
+    parser.add_argument("--out", type=Path, required=True, help="COCO file to write")
+    args = parser.parse_args()
+    teachers: list[Teacher] = []
+    if args.yolox:
+        teachers.append(YoloxTeacher(*args.yolox))
+    if args.nanodet:
+        teachers.append(NanoDetTeacher(*args.nanodet))
+    if not teachers:
+        raise SystemExit("name at least one teacher: --yolox or --nanodet.")
+    coco = json.loads(args.data.read_text()) if args.data else describe_folder(args.images)
+    args.out.write_text(json.dumps(add_soft_labels(coco, args.images, teachers)))
+
+
+if __name__ == "__main__":
+    main()

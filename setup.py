@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build of the ament_python package muon_ad_ros (with the ROS-free library muon_ad_core)."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "muon_ad_ros"
+SHARED_FOLDERS = ("launch", "config", "models")  # installed below share/muon_ad_ros, folders kept
+NODES = ("scene_camera", "video_camera", "bag_player", "style_transfer", "detector", "scheduler", "recorder")
+
+
+def shared_files() -> list[tuple[str, list[str]]]:
+    """The data_files entries: ament's index marker, package.xml, and every file of the shared folders."""
+    entries = [
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+    ]
+    for top in SHARED_FOLDERS:
+        files = [path for path in sorted(Path(top).rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+        for folder in sorted({path.parent for path in files}):
+            entries.append((f"share/{PACKAGE}/{folder}", [str(path) for path in files if path.parent == folder]))
+    return entries
+
+
+def requirements(name: str) -> list[str]:
+    """The requirement lines of requirements/NAME.txt, without comments and without included files."""
+    lines = (line.split("#")[0].strip() for line in Path("requirements", f"{name}.txt").read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("-")]
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Live generative style transfer with object detection beside it, for robots at the edge.",
+    license="Apache-2.0",
+    packages=find_packages(include=["muon_ad_ros*", "muon_ad_core*"]),
+    data_files=shared_files(),
+    python_requires=">=3.10",
+    install_requires=requirements("runtime"),
+    extras_require={"test": requirements("test"), "train": requirements("train")},
+    entry_points={
+        "console_scripts": [
+            "muon-ad = muon_ad_core.cli:main",
+            *(f"{node} = muon_ad_ros.{node}:main" for node in NODES),
+        ]
+    },
+    zip_safe=False,
+)
