@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PACKAGE = "muon_ad_ros"
+SOURCE = Path(__file__).resolve().parent  # colcon runs a symbolic link to this file from its build folder
 SHARED_FOLDERS = ("launch", "config", "models")  # installed below share/muon_ad_ros, folders kept
 NODES = ("scene_camera", "video_camera", "bag_player", "style_transfer", "detector", "scheduler", "recorder")
 
@@ -17,7 +18,8 @@ def shared_files() -> list[tuple[str, list[str]]]:
         (f"share/{PACKAGE}", ["package.xml"]),
     ]
     for top in SHARED_FOLDERS:
-        files = [path for path in sorted(Path(top).rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+        paths = (path for path in sorted((SOURCE / top).rglob("*")) if "__pycache__" not in path.parts)
+        files = [path.relative_to(SOURCE) for path in paths if path.is_file()]
         for folder in sorted({path.parent for path in files}):
             entries.append((f"share/{PACKAGE}/{folder}", [str(path) for path in files if path.parent == folder]))
     return entries
@@ -25,7 +27,8 @@ def shared_files() -> list[tuple[str, list[str]]]:
 
 def requirements(name: str) -> list[str]:
     """The requirement lines of requirements/NAME.txt, without comments and without included files."""
-    lines = (line.split("#")[0].strip() for line in Path("requirements", f"{name}.txt").read_text().splitlines())
+    text = (SOURCE / "requirements" / f"{name}.txt").read_text()
+    lines = (line.split("#")[0].strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("-")]
 
 
