@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where pictures come from: emulated scenes, videos, picture folders, cameras, recorded bags."""

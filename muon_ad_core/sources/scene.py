@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Emulated depth camera with a second camera beside it, moving through real pictures; geometry, depth and motion are true."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from itertools import count
+
+import numpy as np
+
+from muon_ad_core.errors import SourceError
+from muon_ad_core.sources.base import NANOSECONDS, CameraModel, Frame, Pose
+from muon_ad_core.sources.motorcycle import MotorcycleScene
+from muon_ad_core.sources.pan import Gallery
+
+SCENES = {"motorcycle": MotorcycleScene, "pan": Gallery}
+CSI_BASELINE = 0.05
+"""Metres from the colour camera to the CSI camera, to the right."""
+
+
+class SceneSource:
+    """A picture source whose frames are a function of their number and the seed alone, so it can be sought at no cost.
+
+    "motorcycle": a stereo photograph reprojected with true parallax, with depth. Unlike a real D415's raw depth, the depth is
+    rendered from the colour camera itself (registered, same intrinsics and pose). "pan": photographs without depth.
+    """
+
+    live = False
+
+    def __init__(
+        self, name: str, width: int = 640, height: int = 480, rate: float = 30.0, seed: int = 0, speed: float = 1.0
+    ) -> None:
+        """``rate`` in frames per second; ``speed`` scales the camera's motion, 0 is a still scene; ``seed`` sets where on
+        its path the camera starts. Raises SourceError for an unknown name, or when scikit-image's pictures are missing."""
+        if name not in SCENES:
+            raise SourceError(f"there is no emulated scene {name!r}: choose one of {', '.join(SCENES)}")
+        self.name, self.width, self.height, self.rate = name, width, height, rate
+        self._speed = speed
+        self._start = 1000.0 * float(np.random.default_rng(seed).random()) if seed else 0.0
+        self._scene = SCENES[name](width, height)
+        self.camera: CameraModel = self._scene.camera
+        self.csi_camera: CameraModel = dataclasses.replace(self.camera, baseline=CSI_BASELINE)
+        self._view = self._scene.view(self.camera)
+        self._previous = self._scene.view(self.camera)
+        self._csi_view = self._scene.view(self.csi_camera)
+
+    def pose(self, index: int) -> Pose:
+        """True camera-to-world pose of the colour camera in frame ``index``, 4x4, metres."""
+        return self._scene.pose(self._start + self._speed * index / self.rate)
+
+    def csi_pose(self, index: int) -> Pose:
+        """True camera-to-world pose of the CSI camera in frame ``index``, 4x4, metres."""
+        pose = self.pose(index)
+        pose[:3, 3] += CSI_BASELINE * pose[:3, 0]
+        return pose
+
+    def frame(self, index: int, with_flow: bool = False) -> Frame:
+        """Frame ``index``; ``with_flow`` adds the true optical flow since frame ``index - 1`` and where it is valid."""
+        frame = Frame(
+            color=self._view.render(self.pose(index)),
+            stamp_ns=round(index * NANOSECONDS / self.rate),
+            index=index,
+            depth=self._view.depth(),
+            second=self._csi_view.render(self.csi_pose(index)),
+        )
+        if with_flow:
+            self._previous.render(self.pose(index - 1))
+            frame.flow, frame.flow_valid = self._view.flow_from(self._previous)
+        return frame
+
+    def __iter__(self) -> Iterator[Frame]:
+        """All frames from the first, without end."""
+        return map(self.frame, count())
+
+    def close(self) -> None:
+        """Nothing is held open."""
