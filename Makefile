@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# make demo and make test do all their own set-up; without a target, make lists what there is.
+
+PYTHON ?= python3
+SET_UP = @command -v $(PYTHON) >/dev/null || { echo "muon-ad: $(PYTHON) not found: sudo apt-get install -y python3"; exit 1; }; \
+	$(PYTHON) scripts/set_up.py
+IN_ENVIRONMENT = . ./env.sh &&
+SHELL = /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test setup build lint doctor clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: setup  ## set up what is missing, run the joint task on moving pictures, show the report in out/demo
+	@.venv/bin/muon-ad demo
+
+test:  ## set up what is missing, check the code, run every test (also over real DDS), list the skipped ones
+	$(SET_UP) --with-tests
+	@$(IN_ENVIRONMENT) ruff check . && mypy && python -m pytest -rs
+
+setup:  ## .venv, ROS (a sourced one, or else wheels), the message packages; quick when nothing changed
+	$(SET_UP)
+
+build: setup  ## the same as setup: builds what changed
+
+lint:  ## ruff and mypy alone
+	$(SET_UP) --with-tests
+	@$(IN_ENVIRONMENT) ruff check . && mypy
+
+doctor:  ## check this machine with the Python at hand
+	@$(PYTHON) -m muon_ad_core.doctor
+
+clean:  ## remove what set-up and tests made; out/ stays
+	rm -rf .venv build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``muon-ad`` command. A subcommand's module is imported only when it is chosen, so that help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from muon_ad_core import __version__
+from muon_ad_core.errors import UserError
+
+# Subcommand -> (group, one line of help); its module is muon_ad_core.commands.<subcommand>.
+COMMANDS = {
+    "doctor": ("look", "check this machine; one line for each thing that is wrong, with the command that mends it"),
+}
+GROUPS = {
+    "run": "Run the joint task",
+    "look": "Look at what is there",
+    "make": "Make styles and engines",
+}
+INTERRUPTED = 130  # exit code of a command stopped by Ctrl-C, as shells use it
+EXAMPLES = """\
+examples:
+  muon-ad doctor                 what this machine has, what is wrong and how to mend it
+"""
+
+
+def describe_commands() -> str:
+    """The subcommands by group, for the help text."""
+    lines = []
+    for group, title in GROUPS.items():
+        members = [(name, text) for name, (where, text) in COMMANDS.items() if where == group]
+        if members:
+            lines += [f"{title}:", *(f"  {name:10} {text}" for name, text in members), ""]
+    return "\n".join(lines)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of everything up to the subcommand's name."""
+    parser = argparse.ArgumentParser(
+        prog="muon-ad",
+        usage="muon-ad <command> [options]      (muon-ad <command> --help tells a command's options)",
+        description="Live style transfer with object detection beside it, on ROS 2.\n\n" + describe_commands(),
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    parser.add_argument("command", nargs="?", choices=COMMANDS, help=argparse.SUPPRESS)
+    parser.add_argument("-h", "--help", action="help", help="show this help")
+    parser.add_argument("--version", action="version", version=f"muon-ad {__version__}")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code: 2 for a user's mistake, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    name = parser.parse_args(arguments[:1]).command
+    if name is None:
+        parser.print_help()
+        return 0
+    try:
+        command = importlib.import_module(f"muon_ad_core.commands.{name}")
+        command_parser = argparse.ArgumentParser(
+            prog=f"muon-ad {name}",
+            description=command.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(command_parser)
+        return int(command.run(command_parser.parse_args(arguments[1:])))
+    except UserError as error:
+        print(f"muon-ad {name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, for example head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
