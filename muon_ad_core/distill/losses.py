@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Perceptual losses of the student: style moments, content structure, lattice and steadiness penalties."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Moments:
+    """Mean (B, C) and covariance (B, C, C) of features over their positions."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def moments(features: Tensor, stride: int = 1) -> Moments:
+    """Mean and covariance, as float32, of features (B, C, H, W) over every stride-th row and column."""
+    flat = features[:, :, ::stride, ::stride].permute(0, 2, 3, 1).flatten(1, 2)
+    mean = flat.mean(dim=1, keepdim=True, dtype=torch.float32)
+    # The covariance does not change with the mean to first order, so the mean used for centring needs no gradient;
+    # products may then stay in the network's precision, which is most of the cost of this loss.
+    centred = flat - mean.detach().to(flat.dtype)
+    return Moments(mean[:, 0], (centred.mT @ centred).float() / flat.shape[1])
+
+
+def moment_distance(found: Moments, target: Moments) -> Tensor:
+    """Relative squared distance (B,) of mean and covariance; 0 when equal, 1 when `found` is all zero."""
+    mean = (found.mean - target.mean).square().sum(1) / target.mean.square().sum(1).clamp(min=1e-8)
+    covariance = (found.covariance - target.covariance).square().sum((1, 2))
+    covariance = covariance / target.covariance.square().sum((1, 2)).clamp(min=1e-8)
+    return (mean + covariance) / 2
+
+
+def content_distance(found: Tensor, target: Tensor) -> Tensor:
+    """Mean squared distance (B,) of instance-normalised features (B, C, H, W): structure without palette."""
+    return (_normalised(found) - _normalised(target)).square().mean(dim=(1, 2))
+
+
+def _normalised(features: Tensor) -> Tensor:
+    flat = features.permute(0, 2, 3, 1).flatten(1, 2).float()
+    variance, mean = torch.var_mean(flat, dim=1, keepdim=True, correction=0)
+    return (flat - mean) * (variance + 1e-5).rsqrt()
+
+
+def lattice_penalty(picture: Tensor, cell: int = 8, cells: int = 6) -> Tensor:
+    """Variance (B,) of the mean cell over windows of cells x cells cells: what repeats from cell to cell.
+
+    picture (B, C, H, W). A network that prints the same stroke into every cell has a large one, a photograph almost
+    none. Windows that do not fit are left out.
+    """
+    batch, channels, height, width = picture.shape
+    window = cell * cells
+    rows, columns = height // window, width // window
+    cut = picture.float()[:, :, : rows * window, : columns * window]
+    cut = cut.reshape(batch, channels, rows, cells, cell, columns, cells, cell)
+    template = cut.mean(dim=(3, 6))
+    return (template - template.mean(dim=(3, 5), keepdim=True)).square().mean(dim=(1, 2, 3, 4, 5))
+
+
+def shift_difference(first: Tensor, second: Tensor, shift: tuple[int, int]) -> Tensor:
+    """Mean squared difference (B,) of two outputs whose inputs differ by a shift of (rows, columns) pixels.
+
+    first[y + rows, x + columns] is compared with second[y, x] where both exist: camera motion must move the strokes
+    with the scene, not make them flicker.
+    """
+    rows, columns = shift
+    height, width = first.shape[2:]
+    a = first[:, :, max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)]
+    b = second[:, :, max(-rows, 0) : height + min(-rows, 0), max(-columns, 0) : width + min(-columns, 0)]
+    return (a.float() - b.float()).square().mean(dim=(1, 2, 3))
+
+
+def total_variation(picture: Tensor) -> Tensor:
+    """Mean absolute difference (B,) of neighbouring pixels."""
+    vertical = (picture[:, :, 1:] - picture[:, :, :-1]).abs().mean(dim=(1, 2, 3))
+    horizontal = (picture[:, :, :, 1:] - picture[:, :, :, :-1]).abs().mean(dim=(1, 2, 3))
+    return (vertical + horizontal).float()
+
+
+def concatenate(parts: list[Moments]) -> Moments:
+    """Stack moments of single pictures into a batch."""
+    return Moments(torch.cat([m.mean for m in parts]), torch.cat([m.covariance for m in parts]))

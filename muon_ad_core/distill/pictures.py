@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training pictures: folders of photographs and of styles, read and cropped with a seeded generator."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from muon_ad_core.errors import UserError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Picture files below a folder in a stable order; raises UserError when there are none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UserError(f"no pictures (jpg, png, webp, bmp) in {folder}: give a folder that holds some")
+    return found
+
+
+def read_picture(path: Path) -> np.ndarray | None:
+    """RGB uint8 (H, W, 3), EXIF orientation applied; None when the file cannot be decoded."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    return None if picture is None else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def resize_long_side(picture: np.ndarray, side: int) -> np.ndarray:
+    """Scale so that the longer side has `side` pixels."""
+    factor = side / max(picture.shape[:2])
+    size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+
+
+def random_crop(picture: np.ndarray, side: int, zoom: tuple[float, float], random: np.random.Generator) -> np.ndarray:
+    """A side x side crop after scaling the short side to a random multiple (zoom) of `side`, mirrored half the time."""
+    factor = side * random.uniform(*zoom) / min(picture.shape[:2])
+    size = (max(side, round(picture.shape[1] * factor)), max(side, round(picture.shape[0] * factor)))
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    row = random.integers(scaled.shape[0] - side + 1)
+    column = random.integers(scaled.shape[1] - side + 1)
+    crop = scaled[row : row + side, column : column + side]
+    return crop[:, ::-1] if random.random() < 0.5 else crop
+
+
+def to_tensor(pictures: list[np.ndarray]) -> Tensor:
+    """RGB uint8 pictures of one size -> float32 (B, 3, H, W) in [-1, 1]."""
+    batch = torch.from_numpy(np.ascontiguousarray(np.stack(pictures)))
+    return batch.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_picture(tensor: Tensor) -> np.ndarray:
+    """Float (3, H, W) in [-1, 1] -> RGB uint8 (H, W, 3)."""
+    scaled = (tensor.detach().float() * 127.5 + 127.5).round().clamp(0, 255)
+    return scaled.to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
+class PhotoFolder:
+    """Photographs drawn at random; unreadable files are skipped and counted in `unreadable`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = list_pictures(folder)
+        self.unreadable = 0
+
+    def draw(self, side: int, random: np.random.Generator) -> np.ndarray:
+        """One random crop (side, side, 3); raises UserError when no file of the folder can be read."""
+        for _ in range(len(self.paths)):
+            picture = read_picture(self.paths[random.integers(len(self.paths))])
+            if picture is not None:
+                return random_crop(picture, side, (1.0, 1.6), random)
+            self.unreadable += 1
+        raise UserError(f"none of the {len(self.paths)} pictures beside {self.paths[0]} can be read: check the files")
+
+
+@dataclass(frozen=True)
+class StylePicture:
+    """One picture that gives a style. artist and work come from the folder's index.csv, empty without one."""
+
+    name: str
+    path: Path
+    artist: str = ""
+    work: str = ""
+
+    def read(self) -> np.ndarray:
+        """RGB uint8 picture; raises UserError when it cannot be read."""
+        picture = read_picture(self.path)
+        if picture is None:
+            raise UserError(f"style picture {self.path} cannot be read: replace it or leave it out")
+        return picture
+
+
+def list_styles(folder: Path) -> list[StylePicture]:
+    """Styles of a folder; an optional index.csv (columns file, artist, work) tells their origin."""
+    index = folder / "index.csv"
+    origins: dict[str, dict[str, str]] = {}
+    if index.is_file():
+        with index.open(encoding="utf-8", newline="") as stream:
+            origins = {row["file"]: row for row in csv.DictReader(stream)}
+    return [
+        StylePicture(path.stem, path, origins.get(path.name, {}).get("artist", ""),
+                     origins.get(path.name, {}).get("work", ""))
+        for path in list_pictures(folder)
+    ]  # fmt: skip

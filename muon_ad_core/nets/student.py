@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The distilled student: a content network that paints a frame under a style code.
+
+Dense 3x3 convolutions at 1/8 and 1/4 resolution are what CPU matrix units and tensor cores run best. Upsampling is
+nearest-neighbour plus convolution: a pixel shuffle would give every phase of a cell weights of its own, and the
+network then prints the same stroke into every cell (a visible lattice).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Level = Literal["fast", "fine"]
+LEVELS: tuple[Level, ...] = ("fast", "fine")
+INPUT_BLOCK = 4
+"""Pixels along one side of the block that is packed into channels at the input."""
+OUTPUT_BLOCK: dict[Level, int] = {"fast": 4, "fine": 2}
+"""The same at the output: `fast` leaves at 1/4 resolution, `fine` at 1/2."""
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """Sizes of a student.
+
+    width: channels of the body at 1/8 resolution; blocks: residual blocks there; quarter_width and half_width:
+    channels at 1/4 and 1/2 resolution; code: length of the style code. Widths should be multiples of 16.
+    """
+
+    width: int = 128
+    blocks: int = 4
+    quarter_width: int = 32
+    half_width: int = 16
+    code: int = 64
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain numbers for a manifest or a checkpoint."""
+        return asdict(self)
+
+
+def pack_pixels(picture: Tensor, block: int) -> Tensor:
+    """Move block x block pixels into channels, ordered (row, column, colour) as a strided NHWC copy orders them.
+
+    picture (B, C, H, W) with H and W multiples of block -> (B, block*block*C, H/block, W/block).
+    """
+    batch, channels, height, width = picture.shape
+    cells = picture.reshape(batch, channels, height // block, block, width // block, block)
+    return cells.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // block, width // block)
+
+
+def unpack_pixels(packed: Tensor, block: int) -> Tensor:
+    """Inverse of `pack_pixels`: (B, block*block*C, h, w) -> (B, C, h*block, w*block)."""
+    batch, channels, height, width = packed.shape
+    cells = packed.reshape(batch, block, block, channels // block**2, height, width)
+    return cells.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * block, width * block)
+
+
+class FiLM(nn.Module):
+    """Feature-wise linear modulation by the style code (Perez et al., 2018): x * (1 + gamma(code)) + beta(code)."""
+
+    def __init__(self, code: int, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(code, 2 * channels)
+        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, features: Tensor, code: Tensor) -> Tensor:
+        gamma, beta = self.linear(code)[:, :, None, None].chunk(2, dim=1)
+        return features * (1 + gamma) + beta
+
+
+class ResidualBlock(nn.Module):
+    """Two dense 3x3 convolutions around a modulated ReLU, added to their input."""
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulation = FiLM(code, channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.normal_(self.second.weight, std=0.2 / (9 * channels) ** 0.5)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, features: Tensor, code: Tensor) -> Tensor:
+        hidden = F.relu(self.modulation(self.first(features), code))
+        return features + self.second(hidden)
+
+
+class Student(nn.Module):
+    """Content network with two exits that share one body and one style code."""
+
+    def __init__(self, config: StudentConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or StudentConfig()
+        quarter, half = config.quarter_width, config.half_width
+        self.stem = nn.Conv2d(3 * INPUT_BLOCK**2, quarter, 3, padding=1)
+        self.down = nn.Conv2d(quarter, config.width, 4, stride=2, padding=1)
+        self.body = nn.ModuleList(ResidualBlock(config.width, config.code) for _ in range(config.blocks))
+        self.up_quarter = nn.Conv2d(config.width, quarter, 3, padding=1)
+        self.quarter_modulation = FiLM(config.code, quarter)
+        self.fast_head = nn.Conv2d(quarter, 3 * OUTPUT_BLOCK["fast"] ** 2, 3, padding=1)
+        self.up_half = nn.Conv2d(quarter, half, 3, padding=1)
+        self.half_modulation = FiLM(config.code, half)
+        self.half_block = ResidualBlock(half, config.code)
+        self.fine_head = nn.Conv2d(half, 3 * OUTPUT_BLOCK["fine"] ** 2, 3, padding=1)
+
+    def quarter_features(self, packed: Tensor, code: Tensor) -> Tensor:
+        """The part both levels share: packed pixels (B, 48, h, w) in [-1, 1] -> features (B, quarter_width, h, w).
+
+        h and w must be even.
+        """
+        skip = F.relu(self.stem(packed))
+        features = F.relu(self.down(skip))
+        for block in self.body:
+            features = block(features, code)
+        features = self.up_quarter(F.interpolate(features, scale_factor=2.0, mode="nearest"))
+        return F.relu(self.quarter_modulation(features + skip, code))
+
+    def head(self, features: Tensor, code: Tensor, level: Level) -> Tensor:
+        """From shared features to packed pixels: (B, 48, h, w) for `fast`, (B, 12, 2h, 2w) for `fine`."""
+        if level == "fast":
+            return self.fast_head(features)
+        features = self.up_half(F.interpolate(features, scale_factor=2.0, mode="nearest"))
+        features = F.relu(self.half_modulation(features, code))
+        return self.fine_head(F.relu(self.half_block(features, code)))
+
+    def forward(self, picture: Tensor, code: Tensor, level: Level = "fine") -> Tensor:
+        """Stylise pictures (B, 3, H, W) in [-1, 1], H and W multiples of 8, under codes (B, code)."""
+        features = self.quarter_features(pack_pixels(picture, INPUT_BLOCK), code)
+        return unpack_pixels(self.head(features, code, level), OUTPUT_BLOCK[level])
+
+
+class PackedStudent(nn.Module):
+    """One level as it is exported: packed uint8 NHWC in, packed uint8 NHWC out; shuffles stay outside the graph."""
+
+    def __init__(self, student: Student, level: Level) -> None:
+        super().__init__()
+        self.student = student
+        self.level = level
+
+    def forward(self, pixels: Tensor, code: Tensor) -> Tensor:
+        packed = pixels.to(torch.float32).permute(0, 3, 1, 2) * (1 / 127.5) - 1
+        features = self.student.quarter_features(packed, code)
+        painted = self.student.head(features, code, self.level) * 127.5 + 127.5
+        return painted.clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
