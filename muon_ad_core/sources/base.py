@@ -19,10 +19,10 @@ Pose = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CameraModel:
-    """Pinhole camera without distortion, in pixels; the optical frame is x right, y down, z forward (REP 103).
+    """Pinhole camera without distortion, in pixels; optical frame: x right, y down, z forward (REP 103).
 
-    ``baseline`` is the distance in metres by which this camera stands to the right (+x) of the colour camera, with
-    parallel axes: a point at depth Z appears ``fx * baseline / Z`` pixels further left here than in the colour camera.
+    ``baseline`` is how far, in metres, this camera stands to the right (+x) of the colour camera with
+    parallel axes: a point at depth Z appears ``fx * baseline / Z`` pixels further left than there.
     """
 
     width: int
@@ -52,16 +52,16 @@ class Frame:
     color: NDArray[np.uint8]
     """Height x width x 3, in the order of ``encoding``."""
     stamp_ns: int
-    """Time of exposure in nanoseconds since the source's first frame; never decreases, also when the source loops."""
+    """Time of exposure, nanoseconds since the source's first frame; never decreases, not even in a loop."""
     index: int
     """Number of the frame since the source's start; a gap in it is a frame that was dropped."""
     depth: NDArray[np.uint16] | None = None
-    """Height x width, millimetres along the optical axis, registered to ``color``; 0 where nothing was measured."""
+    """Height x width, millimetres along the optical axis, registered to ``color``; 0 where not measured."""
     second: NDArray[np.uint8] | None = None
     """Picture of the second (CSI) camera, same stamp and encoding."""
     flow: NDArray[np.float32] | None = None
-    """Height x width x 2, pixels (x, y): how far the scene point seen at this pixel has moved in ``color`` since the
-    previous frame; it was at ``pixel - flow`` there. Only from sources that know the truth, and on request."""
+    """Height x width x 2, pixels (x, y): how far the scene point at this pixel has moved in ``color`` since
+    the previous frame, where it was at ``pixel - flow``. On request, from sources that know the truth."""
     flow_valid: NDArray[np.bool_] | None = None
     """Height x width: the scene point was visible in the previous frame too."""
     encoding: str = "rgb8"
@@ -80,7 +80,7 @@ class FrameSource(Protocol):
     csi_camera: CameraModel | None
     """Intrinsics of the second camera; None when there is none."""
     live: bool
-    """True when the source itself waits for the next frame (a device); otherwise the caller paces by ``stamp_ns``."""
+    """True when iterating waits for the next frame (a device); otherwise the caller paces by ``stamp_ns``."""
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -88,7 +88,7 @@ class FrameSource(Protocol):
 
 
 def look_at(center: NDArray[np.float64], target: NDArray[np.float64], roll: float = 0.0) -> Pose:
-    """Pose of a camera at ``center`` whose axis goes through ``target``, rolled about it by ``roll`` radians (y is down)."""
+    """Pose of an upright (y down) camera at ``center`` looking at ``target``, rolled by ``roll`` radians."""
     forward = (target - center) / np.linalg.norm(target - center)
     right = np.cross([np.sin(-roll), np.cos(roll), 0.0], forward)
     right /= np.linalg.norm(right)

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Renders a layered depth picture from a moving pinhole camera, with its true depth and optical flow.
 
-The scene is a photograph split into a background and a foreground layer of the same reference camera, with an inverse
-depth for every pixel (layered depth images: Shade et al., SIGGRAPH 1998). For a view, each layer is warped backward: with
-the ray of a target pixel written as a = r_xy / r_z in the reference frame, and the view's centre c, the point of inverse
-depth rho on that ray lies in the reference picture at
+The scene is a photograph split into a background and a foreground layer of one reference camera, with an
+inverse depth for every pixel (layered depth images: Shade et al., SIGGRAPH 1998). For a view, each layer is
+warped backward: with the ray of a target pixel written as a = r_xy / r_z in the reference frame, and the
+view's centre c, the point of inverse depth rho on that ray lies in the reference picture at
 
     s = f * (a + rho * (c_xy - c_z * a)) + (cx, cy)
 
-so rho <- inverse_depth(s) is iterated to its fixed point. Inside a layer the inverse depth must be smooth enough for that
-to contract; what jumps in depth belongs into the other layer. The iteration runs on a coarse grid that is then enlarged;
-colours are sampled once, at full resolution.
+so rho <- inverse_depth(s) is iterated to its fixed point. Inside a layer the inverse depth must be smooth
+enough for that to contract; what jumps in depth belongs into the other layer. The iteration runs on a coarse
+grid that is then enlarged; colours are sampled once, at full resolution.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,25 +28,26 @@ GRID = 8
 """Pixels between the points at which a warp is solved."""
 ITERATIONS = 5
 
-Float = NDArray[np.float32]
+Float = NDArray[Any]
+"""float32"""
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer, in pixels of the reference camera.
 
-    color: uint8, (scale*H) x (scale*W) x 4. Background: RGB, and 255 where a depth sensor sees the layer, else 0.
+    color: uint8, (scale*H) x (scale*W) x 4. Background: RGB, and 255 where a depth sensor sees it, else 0.
     Foreground: RGB times opacity, and 255 minus opacity.
     inverse_depth: float32, H x W, 1/metres, > 0.
     """
 
-    color: NDArray[np.uint8]
+    color: NDArray[Any]
     inverse_depth: Float
 
 
 @dataclass(frozen=True)
 class LayeredScene:
-    """What a ``View`` renders."""
+    """What a ``View`` renders; the world frame is the optical frame of the reference camera."""
 
     reference: CameraModel
     background: Layer
@@ -54,7 +55,7 @@ class LayeredScene:
 
 
 class Warp(NamedTuple):
-    """What a view sees of one layer at its grid points: the reference picture's pixel and its inverse depth there."""
+    """What a view sees of one layer at its grid points: the reference picture's pixel, its inverse depth."""
 
     x: Float
     y: Float
@@ -86,7 +87,7 @@ class View:
         layers = self._scene.background, self._scene.foreground
         self._pose = pose
         self._warps = tuple(self._solve(layer.inverse_depth) for layer in layers)
-        for layer, warp, sampled in zip(layers, self._warps, (self._back, self._front)):
+        for layer, warp, sampled in zip(layers, self._warps, (self._back, self._front), strict=True):
             scale = layer.color.shape[1] / layer.inverse_depth.shape[1]
             x, y = (self._enlarge(scale * source + (scale - 1) / 2, i) for i, source in enumerate(warp[:2]))
             cv2.remap(layer.color, x, y, cv2.INTER_LINEAR, dst=sampled, borderMode=cv2.BORDER_REPLICATE)
@@ -98,22 +99,23 @@ class View:
         return self._color
 
     def depth(self) -> NDArray[np.uint16]:
-        """Depth of what was rendered, in millimetres along the view's axis; 0 where a stereo sensor would not see."""
+        """Depth of what was rendered, uint16 millimetres along the view's axis; 0 where sensors see none."""
         back, front = (self._enlarge(self._project(warp)[2], i) for i, warp in enumerate(self._warps))
-        is_back = cv2.threshold(self._see_through, 127, 255, cv2.THRESH_BINARY)[1]
-        cv2.copyTo(back, is_back, front)
+        is_back = self._see_through > 127
+        np.copyto(front, back, where=is_back)
+        np.copyto(front, np.inf, where=is_back & (self._back[..., 3] < 128))
         np.divide(1000.0, front, out=front)
         np.copyto(self._depth, front, casting="unsafe")
-        unseen = cv2.threshold(cv2.extractChannel(self._back, 3), 127, 255, cv2.THRESH_BINARY_INV)[1]
-        self._depth[cv2.bitwise_and(unseen, is_back).view(bool)] = 0
         return self._depth
 
-    def flow_from(self, previous: View) -> tuple[Float, NDArray[np.bool_]]:
-        """True motion in pixels, at each pixel of this view, since ``previous`` rendered the same scene.
+    def flow_since(self, pose: Pose) -> tuple[Float, NDArray[np.bool_]]:
+        """True motion in pixels, at each pixel of what was rendered, since the camera was at ``pose``.
 
-        Returns the flow (float32, height x width x 2; the scene point was at ``pixel - flow``) and where that point is seen in
-        both views (bool, height x width).
+        Returns the flow (float32, height x width x 2; the scene point was at ``pixel - flow``) and where that
+        point is seen from both poses (bool, height x width).
         """
+        previous = View(self._scene, self._camera)
+        previous.render(pose)
         height, width = self._depth.shape
         is_front = self._see_through < 128
         (back_x, back_y), (front_x, front_y) = (
@@ -127,6 +129,7 @@ class View:
         return np.dstack([x - was_x, y - was_y]), inside & (was_front == is_front)
 
     def _solve(self, inverse_depth: Float) -> Warp:
+        """Fixed point of the module's formula for every grid point."""
         reference = self._scene.reference
         r, (cx, cy, cz) = self._pose[:3, :3].astype(np.float32), self._pose[:3, 3].astype(np.float32)
         x, y, z = (row[0] * self._ray_x + row[1] * self._ray_y + row[2] for row in r)
@@ -140,7 +143,7 @@ class View:
         return Warp(x, y, rho)
 
     def _project(self, warp: Warp) -> tuple[Float, Float, Float]:
-        """Where this view sees the points of a warp (of any view): pixel x, y and inverse depth along its axis."""
+        """Where this view sees the points of a warp (of any view): pixel x, y and inverse depth."""
         reference, camera = self._scene.reference, self._camera
         r, (cx, cy, cz) = self._pose[:3, :3].astype(np.float32), self._pose[:3, 3].astype(np.float32)
         rho = warp.inverse_depth

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera that pans over photographs: they hang in a row on one wall, and every few seconds it jumps to the next."""
+"""A camera that pans over photographs: they hang in a row on a wall, and it jumps from one to the next."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,15 +13,30 @@ from numpy.typing import NDArray
 from muon_ad_core.sources.base import CameraModel, Pose, look_at
 from muon_ad_core.sources.photographs import load_photograph
 
-PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+PHOTOGRAPHS = {
+    "astronaut.png": 0.38,
+    "chelsea.png": 0.45,
+    "coffee.png": 0.5,
+    "motorcycle_left.png": 0.5,
+    "rocket.jpg": 0.5,
+}
+"""Photographs, and at which part of their height the camera looks."""
 SECONDS_EACH = 8.0
 WALL_DISTANCE = 2.0
 SPACING = 10.0
 """Metres from one photograph's middle to the next one's, along x."""
-VISIBLE = 0.8
+VISIBLE = 0.85
 """Part of a photograph that the camera sees at rest."""
 ATLAS_PIXELS = 1.5
-"""Pixels of an enlarged photograph per pixel of the view: bilinear sampling then keeps its sharpness in motion."""
+"""Pixels of an enlarged photograph per pixel of the view, so that sampling keeps its sharpness in motion."""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """RGBA pixels, ATLAS_PIXELS to one of the view, and the column and row that hang before the camera."""
+
+    pixels: NDArray[Any]
+    middle: tuple[float, float]
 
 
 class Gallery:
@@ -26,11 +44,14 @@ class Gallery:
 
     def __init__(self, width: int, height: int) -> None:
         """Raises SourceError when scikit-image's pictures are missing."""
-        self.camera = CameraModel(width, height, float(width), float(width), (width - 1) / 2, (height - 1) / 2)
-        self._pictures = [_fit(load_photograph(file), width, height) for file in PHOTOGRAPHS]
+        focal = float(width)
+        self.camera = CameraModel(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+        self._photographs = [
+            _hang(load_photograph(file), width, height, part) for file, part in PHOTOGRAPHS.items()
+        ]
 
     def pose(self, seconds: float) -> Pose:
-        """Where the camera is: a smooth sway and dolly in front of one photograph, then in front of the next."""
+        """Where the camera is: a smooth sway and dolly before one photograph, then before the next."""
         number = int(seconds // SECONDS_EACH)
         phase = 2 * np.pi * (seconds / SECONDS_EACH - number)
         middle = np.array([SPACING * (number % len(PHOTOGRAPHS)), 0.0, 0.0])
@@ -40,69 +61,68 @@ class Gallery:
 
     def view(self, camera: CameraModel) -> GalleryView:
         """A camera to render with."""
-        return GalleryView(self._pictures, camera)
+        return GalleryView(self._photographs, camera)
 
 
 class GalleryView:
     """A virtual camera in the gallery. Its picture lives in a buffer that the next ``render`` overwrites."""
 
-    def __init__(self, pictures: list[NDArray[np.uint8]], camera: CameraModel) -> None:
-        self._pictures = pictures
+    def __init__(self, photographs: list[Photograph], camera: CameraModel) -> None:
+        self._photographs = photographs
         self._camera = camera
-        self._number = 0
-        self._to_picture = np.eye(3)
+        self._pose: Pose = np.eye(4)
         self._sampled = np.empty((camera.height, camera.width, 4), np.uint8)
         self._color = np.empty((camera.height, camera.width, 3), np.uint8)
 
     def render(self, pose: Pose) -> NDArray[np.uint8]:
         """Colour picture seen from ``pose``: uint8 RGB, height x width x 3."""
-        self._number = round(pose[0, 3] / SPACING)
-        picture = self._pictures[self._number]
-        self._to_picture = self._homography(pose, picture.shape[1], picture.shape[0])
+        self._pose = pose
         cv2.warpPerspective(
-            picture,
-            self._to_picture,
+            self._photographs[_number(pose)].pixels,
+            self._to_photograph(pose),
             self._color.shape[1::-1],
             dst=self._sampled,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-        return cv2.cvtColor(self._sampled, cv2.COLOR_RGBA2RGB, dst=self._color)
+        cv2.cvtColor(self._sampled, cv2.COLOR_RGBA2RGB, dst=self._color)
+        return self._color
 
     def depth(self) -> None:
         """Photographs come without depth."""
         return None
 
-    def flow_from(self, previous: GalleryView) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """True motion since ``previous``, as ``layered.View.flow_from``; nowhere valid when the photograph changed."""
+    def flow_since(self, pose: Pose) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """True motion as in ``layered.View.flow_since``; valid nowhere when the photograph has changed."""
         height, width = self._color.shape[:2]
         x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
-        h = np.linalg.inv(previous._to_picture) @ self._to_picture
+        h = np.linalg.inv(self._to_photograph(pose)) @ self._to_photograph(self._pose)
         was_x, was_y, scale = (row[0] * x + row[1] * y + row[2] for row in h)
         was_x, was_y = was_x / scale, was_y / scale
         valid = (was_x >= 0) & (was_x <= width - 1) & (was_y >= 0) & (was_y <= height - 1)
-        valid &= self._number == previous._number
+        valid &= _number(pose) == _number(self._pose)
         return np.dstack([x - was_x, y - was_y]).astype(np.float32), valid
 
-    def _homography(self, pose: Pose, width: int, height: int) -> NDArray[np.float64]:
-        """From a pixel of this view to a pixel of the photograph, through the wall's plane."""
-        center = pose[:3, 3] - [SPACING * self._number, 0.0, 0.0]
+    def _to_photograph(self, pose: Pose) -> NDArray[np.float64]:
+        """Homography from a pixel of this view to one of the photograph, through the wall's plane."""
+        column, row = self._photographs[_number(pose)].middle
+        center = pose[:3, 3] - [SPACING * _number(pose), 0.0, 0.0]
         ray = pose[:3, :3] @ np.linalg.inv(self._camera.k())
         on_wall = (WALL_DISTANCE - center[2]) * np.eye(3)
         on_wall[:, 2] += center
-        pixels_per_metre = ATLAS_PIXELS * self._camera.fx / WALL_DISTANCE
-        to_pixel = np.array(
-            [
-                [pixels_per_metre, 0.0, (width - 1) / 2 / WALL_DISTANCE],
-                [0.0, pixels_per_metre, (height - 1) / 2 / WALL_DISTANCE],
-                [0.0, 0.0, 1 / WALL_DISTANCE],
-            ]
-        )
+        scale = ATLAS_PIXELS * self._camera.fx
+        to_pixel = np.array([[scale, 0.0, column], [0.0, scale, row], [0.0, 0.0, 1.0]])
         return to_pixel @ on_wall @ ray
 
 
-def _fit(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Enlarge a photograph so that a camera at rest sees VISIBLE of its tighter side; RGBA."""
+def _number(pose: Pose) -> int:
+    """Which photograph a camera stands before."""
+    return round(pose[0, 3] / SPACING)
+
+
+def _hang(picture: NDArray[Any], width: int, height: int, middle_part: float) -> Photograph:
+    """Enlarge a photograph so that a camera at rest sees VISIBLE of its tighter side."""
     scale = ATLAS_PIXELS / VISIBLE * max(width / picture.shape[1], height / picture.shape[0])
     enlarged = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LANCZOS4)
-    return cv2.cvtColor(enlarged, cv2.COLOR_RGB2RGBA)
+    middle = (0.5 * (enlarged.shape[1] - 1), middle_part * (enlarged.shape[0] - 1))
+    return Photograph(cv2.cvtColor(enlarged, cv2.COLOR_RGB2RGBA), middle)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The photographs that ship inside the installed scikit-image; nothing is downloaded, scikit-image is not imported."""
+"""The photographs inside the installed scikit-image; nothing is downloaded, scikit-image is not imported."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def photograph_path(file: str) -> Path:
         if path.is_file():
             return path
     raise SourceError(
-        f"the picture {file} of scikit-image is not on this machine: install it with 'pip install scikit-image', "
-        "or name a video, picture or camera as source"
+        f"the picture {file} of scikit-image is not on this machine: install it with "
+        "'pip install scikit-image', or name a video, a picture or a camera as source"
     )
 
 
@@ -32,4 +32,4 @@ def load_photograph(file: str) -> NDArray[np.uint8]:
     picture = cv2.imread(str(photograph_path(file)), cv2.IMREAD_COLOR)
     if picture is None:
         raise SourceError(f"the picture {photograph_path(file)} cannot be read: reinstall scikit-image")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
