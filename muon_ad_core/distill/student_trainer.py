@@ -68,8 +68,9 @@ class StudentTraining:
     crop: int = 256
     style_side: int = 448
     shipped_share: float = 0.75
-    lr: float = 4e-3
+    lr: float = 3e-3
     adamw_lr: float = 1e-3
+    weight_decay: float = 0.02
     decay_share: float = 0.3
     ema: float = 0.998
     style_weight: float = 6.0
@@ -120,7 +121,7 @@ class StudentTrainer:
         self.targets = [self._style_target(picture) for picture in self.style_pictures]
         self.model = StyledStudent(config.network, len(config.shipped)).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimiser = Muon(_parameter_groups(self.model), lr=config.lr, adamw_lr=config.adamw_lr)
+        self.optimiser = Muon(_parameter_groups(self.model), lr=config.lr, adamw_lr=config.adamw_lr, weight_decay=config.weight_decay)
         self.step = 0
         if self.checkpoint_path.is_file():
             self._resume()
@@ -213,7 +214,7 @@ class StudentTrainer:
             factor = self._rate_factor()
             group["lr"], group["adamw_lr"] = self.config.lr * factor, self.config.adamw_lr * factor
         with torch.autocast("cpu", torch.bfloat16):
-            painted = self._paint(first, second, self.model.code(style_views, known))
+            painted = _soft_clamp(self._paint(first, second, self.model.code(style_views, known)))
             losses = self._losses(painted, torch.cat([first, second]), target, shift)
         total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
@@ -318,6 +319,12 @@ def _encoder_view(picture: np.ndarray) -> np.ndarray:
     row, column = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     square = picture[row : row + side, column : column + side]
     return cv2.resize(square, (ENCODER_SIZE, ENCODER_SIZE), interpolation=cv2.INTER_AREA)
+
+
+def _soft_clamp(painted: Tensor) -> Tensor:
+    """Clamp to [-1, 1] as the runtime does, with a small slope outside so that gradients can lead back."""
+    clamped = painted.clamp(-1, 1)
+    return clamped + 0.05 * (painted - clamped)
 
 
 def _parameter_groups(model: StyledStudent) -> list[dict[str, object]]:

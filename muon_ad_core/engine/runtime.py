@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One interface to the libraries that execute ONNX graphs, and the choice among them by what the machine has."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from muon_ad_core.errors import EngineError
+
+Arrays = Mapping[str, np.ndarray]
+# Backend -> the module that must be importable for it.
+BACKENDS = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+
+
+class Graph(ABC):
+    """A loaded graph. Inputs and outputs are C-contiguous arrays by name; every input shape is compiled once."""
+
+    backend: str
+
+    @abstractmethod
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Execute once. The results are valid until the next run with inputs of the same shapes."""
+
+
+def available_backends() -> list[str]:
+    """Installed backends, the best for this machine first.
+
+    OpenVINO leads on x86-64, where it reaches the int8 matrix units; elsewhere ONNX Runtime does.
+    """
+    found = [name for name, module in BACKENDS.items() if importlib.util.find_spec(module)]
+    if platform.machine() not in ("x86_64", "AMD64"):
+        found.reverse()
+    return found
+
+
+def choose_backend(asked: str) -> str:
+    """The backend to use for "auto" or a name; raises EngineError when it is unknown or not installed."""
+    available = available_backends()
+    if asked == "auto":
+        if not available:
+            raise EngineError("no runtime for engines is installed: pip install openvino (or onnxruntime)")
+        return available[0]
+    if asked not in BACKENDS:
+        raise EngineError(f"unknown backend '{asked}': choose auto, {', '.join(BACKENDS)}")
+    if asked not in available:
+        raise EngineError(f"backend '{asked}' is not installed: pip install {BACKENDS[asked]}, or choose auto")
+    return asked
+
+
+def open_graph(path: Path, backend: str = "auto", threads: int = 0) -> Graph:
+    """Load an ONNX graph. threads: CPU threads, 0 for as many as there are cores.
+
+    Raises EngineError when the file cannot be read by the backend.
+    """
+    chosen = choose_backend(backend)
+    if chosen == "openvino":
+        from muon_ad_core.engine.openvino_runtime import OpenVinoGraph
+
+        return OpenVinoGraph(path, threads)
+    from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
+
+    return OnnxRuntimeGraph(path, threads)
