@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node table: which nodes a task consists of. It feeds the launch files and the project's own starter.
+
+Plain Python without ROS imports, so that it can be read and tested on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "muon_ad_ros"
+SCENES = ("motorcycle", "pan")
+NO_SOURCE = "none"
+BAG_SUFFIXES = (".mcap", ".db3")
+CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "config"
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node: its name, the executable of this package that runs it, and parameters set by the task."""
+
+    name: str
+    executable: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LaunchArgument:
+    """An argument of a launch file."""
+
+    name: str
+    default: str
+    description: str
+
+
+LAUNCH_ARGUMENTS = (
+    LaunchArgument(
+        "source",
+        "motorcycle",
+        f"Camera: a scene ({', '.join(SCENES)}), a video file, an image folder, a device such as /dev/video0, a bag "
+        f"(MCAP or sqlite3), or '{NO_SOURCE}' when another node publishes color/image_raw.",
+    ),
+    LaunchArgument("style", "", "Style to begin with; empty: the one in the parameter file."),
+    LaunchArgument("namespace", "", "Namespace of all nodes."),
+    LaunchArgument("params_file", "", "YAML file of node parameters; empty: the task's file in config/."),
+    LaunchArgument("use_sim_time", "false", "Take the time from /clock."),
+    LaunchArgument("log_level", "info", "Least severity that is logged: debug, info, warn, error or fatal."),
+    LaunchArgument("autostart", "true", "Configure and activate the lifecycle nodes at once."),
+    LaunchArgument("use_respawn", "false", "Start a node again after a crash."),
+)
+
+
+def joint_task(source: str = "motorcycle", style: str = "") -> list[NodeSpec]:
+    """Camera in, stylised picture and detections out, and the scheduler that keeps style first.
+
+    `source` is as in the launch argument of that name; `style` empty leaves the parameter file's.
+    """
+    camera = camera_node(source)
+    return [
+        *([camera] if camera else []),
+        NodeSpec("style_transfer", "style_transfer", {"style": style} if style else {}),
+        NodeSpec("detector", "detector"),
+        NodeSpec("scheduler", "scheduler"),
+    ]
+
+
+TASKS = {"joint_task": joint_task}
+
+
+def camera_node(source: str) -> NodeSpec | None:
+    """The node named `camera` for `source`; None when another node publishes the pictures."""
+    if source in ("", NO_SOURCE):
+        return None
+    if source in SCENES:
+        return NodeSpec("camera", "scene_camera", {"scene": source})
+    if is_bag(Path(source)):
+        return NodeSpec("camera", "bag_player", {"bag": str(Path(source).absolute())})
+    return NodeSpec("camera", "video_camera", {"source": source})
+
+
+def is_bag(path: Path) -> bool:
+    """Whether `path` is a recording: a rosbag2 folder, or a single MCAP or sqlite3 file."""
+    return path.suffix in BAG_SUFFIXES or (path / "metadata.yaml").is_file()
+
+
+def parameter_file(task: str) -> Path:
+    """The parameter file shipped for `task`."""
+    installed = CONFIG_FOLDER / f"{task}.yaml"
+    if installed.is_file():
+        return installed
+    from ament_index_python.packages import get_package_share_directory  # not needed in a source tree
+
+    return Path(get_package_share_directory(PACKAGE), "config", f"{task}.yaml")

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera calibration messages: made from a camera model, and matched to the frames they belong to."""
+
+from __future__ import annotations
+
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from muon_ad_core.sources.base import CameraModel
+
+
+def camera_info_message(camera: CameraModel) -> CameraInfo:
+    """Calibration of an ideal, undistorted camera (plumb_bob with zero coefficients, REP 104)."""
+    return CameraInfo(
+        width=camera.width,
+        height=camera.height,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=camera.k().ravel().tolist(),
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=camera.p().ravel().tolist(),
+    )
+
+
+class LatestCameraInfo:
+    """Remembers the newest calibration of a camera.
+
+    Calibrations change rarely, so that the newest one serves every frame of its size, whichever arrived first.
+    """
+
+    def __init__(self) -> None:
+        self._info: CameraInfo | None = None
+
+    def remember(self, info: CameraInfo) -> None:
+        self._info = info
+
+    def stamped(self, header: Header, width: int, height: int) -> CameraInfo | None:
+        """The calibration with `header`, or None when there is none for pictures of this size."""
+        info = self._info
+        if info is None or (info.width, info.height) != (width, height):
+            return None
+        info.header = header
+        return info

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base of every node: lifecycle with autostart, live parameters, and a main function with a meaningful exit code."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
+from rclpy.task import Future
+
+from muon_ad_core.errors import UserError
+
+from .environment import apply_dds_profile
+from .parameters import LiveParameters, ParameterSpec, Values
+
+EXIT_USER_ERROR = 2
+
+AUTOSTART = ParameterSpec("autostart", True, "Configure and activate the node as soon as it runs.")
+
+Result = TypeVar("Result")
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node whose subclass fills in `configure`, `activate`, `deactivate` and `cleanup`.
+
+    A hook that raises a UserError makes the transition fail with that sentence in the log. During autostart the same
+    error ends the process with exit code 2, because starting again would not help.
+    """
+
+    def __init__(self, name: str, specs: Sequence[ParameterSpec]) -> None:
+        super().__init__(name)
+        self.state_label = "unconfigured"
+        self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)  # unlike ROS time it cannot stop or jump
+        self.parameters = LiveParameters(
+            self, (AUTOSTART, *specs), self.check_parameters, self.parameters_changed, self.is_configured
+        )
+        self._background_lock = threading.Lock()
+        self._failure: UserError | None = None
+        if self.parameters["autostart"]:
+            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=self.steady_clock)
+
+    # What a subclass fills in; all of it runs in the executor's thread.
+
+    def configure(self) -> None:
+        """Take what the node needs: engine, source, publishers."""
+
+    def activate(self) -> None:
+        """Start working."""
+
+    def deactivate(self) -> None:
+        """Stop working; callable in any state."""
+
+    def cleanup(self) -> None:
+        """Give back what `configure` took; callable in any state."""
+
+    def check_parameters(self, proposed: Values, changed: frozenset[str]) -> None:
+        """Raise a UserError to refuse the `changed` parameters with the `proposed` values."""
+
+    def parameters_changed(self, changed: frozenset[str]) -> None:
+        """Take over parameters that have just been changed."""
+
+    # Lifecycle
+
+    def is_configured(self) -> bool:
+        return self.state_label in ("inactive", "active")
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("inactive", self.configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("active", self.activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("inactive", self.deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("unconfigured", self.cleanup)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("finalized", self.deactivate, self.cleanup)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("unconfigured", self.deactivate, self.cleanup)
+
+    def _transition(self, label: str, *hooks: Callable[[], None]) -> TransitionCallbackReturn:
+        self._failure = None
+        try:
+            for hook in hooks:
+                hook()
+        except UserError as error:
+            self._failure = error
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        except Exception:  # rclpy would swallow it without a word
+            self.get_logger().error(traceback.format_exc())
+            return TransitionCallbackReturn.ERROR
+        self.state_label = label
+        return TransitionCallbackReturn.SUCCESS
+
+    def _autostart(self) -> None:
+        self._autostart_timer.cancel()
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != TransitionCallbackReturn.SUCCESS:
+                raise self._failure or RuntimeError(f"{self.get_name()} could not start, see the log")
+
+    # Background work
+
+    def in_background(self, work: Callable[[], Result]) -> Future:
+        """Run `work` in a thread of its own, one at a time; the future can be awaited in a service callback.
+
+        The service needs a reentrant callback group, or nothing else would be called meanwhile.
+        """
+        future = Future()
+
+        def run() -> None:
+            with self._background_lock:
+                try:
+                    future.set_result(work())
+                except Exception as error:  # handed on to whoever awaits the future
+                    future.set_exception(error)
+            if self.executor is not None:
+                self.executor.wake()
+
+        threading.Thread(target=run, name="background", daemon=True).start()
+        return future
+
+    @property
+    def background_busy(self) -> bool:
+        """Whether a background job is running."""
+        return self._background_lock.locked()
+
+
+def run_node(make_node: Callable[[], ManagedNode]) -> int:
+    """Main function of a node: spin until interrupted.
+
+    Returns the exit code: 0, or 2 after an error the user can mend. Anything unforeseen is raised.
+    """
+    apply_dds_profile()
+    rclpy.init()
+    node = None
+    try:
+        node = make_node()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except UserError as error:
+        if node is None:  # otherwise the node has logged it
+            get_logger("muon_ad").error(str(error))
+        return EXIT_USER_ERROR
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not tear the clean-up apart
+        if node is not None:
+            node.deactivate()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

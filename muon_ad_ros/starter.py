@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the nodes of a table where `ros2 launch` is not installed: one process a node, logs merged.
+
+A node that crashes is named and started again after a growing pause. A node that ends with the exit code for a user's
+mistake ends the whole run, because starting it again would not help.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from muon_ad_core.errors import ParameterError
+
+from .bringup import PACKAGE, NodeSpec
+
+EXIT_USER_ERROR = 2
+FIRST_PAUSE = 0.5  # seconds before the first restart; doubled for each one that follows soon
+LONGEST_PAUSE = 8.0
+STEADY = 30.0  # seconds after which a restarted node counts as healthy again
+MOST_RESTARTS = 5  # in a row
+STOP_SIGNALS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))  # with seconds to obey
+COLOURS = ("\033[36m", "\033[35m", "\033[32m", "\033[33m", "\033[34m")
+PLAIN = "\033[0m"
+
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """What applies to all nodes of a run."""
+
+    namespace: str = ""
+    parameter_file: Path | None = None
+    overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # node -> parameter -> YAML text
+    log_level: str = "info"
+    respawn: bool = True
+    use_sim_time: bool = False
+
+
+class NodeProcess:
+    """One node of the table and the process that runs it at present."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.restarts = 0
+        self.restart_at: float | None = None  # monotonic, seconds; None when no restart is due
+        self.finished = False  # ended by itself, without an error
+        self.given_up = ""  # why it is not started again
+        self._command = command
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._crashes_in_a_row = 0
+        self._partial_line = b""
+
+    def start(self) -> int:
+        """Start the process; returns the file descriptor of its output."""
+        self.restart_at = None
+        self._started_at = time.monotonic()
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches the starter alone, which passes it on
+            preexec_fn=_die_with_parent,
+        )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        return self._process.stdout.fileno()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id; None while nothing runs."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the latest process ended, negative for a signal; None while it runs or before the first start."""
+        return self._process.poll() if self._process is not None else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended and nothing was decided about it yet."""
+        decided = self.finished or self.given_up or self.restart_at is not None
+        return self.exit_code is not None and not decided
+
+    def read_lines(self) -> list[str]:
+        """Whole lines of output since the last call; the rest of it once the process has closed its output."""
+        assert self._process is not None and self._process.stdout is not None
+        chunks = [self._partial_line]
+        try:
+            while chunk := os.read(self._process.stdout.fileno(), 65536):
+                chunks.append(chunk)
+            chunks.append(b"\n" if chunks[-1] else b"")  # closed: what is left is a line too
+        except BlockingIOError:
+            pass
+        *whole, self._partial_line = b"".join(chunks).split(b"\n")
+        return [line.decode(errors="replace") for line in whole]
+
+    def close_output(self) -> None:
+        assert self._process is not None and self._process.stdout is not None
+        self._process.stdout.close()
+
+    def send(self, number: int) -> None:
+        """Send a signal to the process, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def plan_restart(self, respawn: bool) -> str:
+        """Decide what follows a crash; returns it in words."""
+        if time.monotonic() - self._started_at > STEADY:
+            self._crashes_in_a_row = 0
+        self._crashes_in_a_row += 1
+        if not respawn:
+            self.given_up = "it crashed, and restarts are off"
+        elif self._crashes_in_a_row > MOST_RESTARTS:
+            self.given_up = f"it crashed {self._crashes_in_a_row} times in a row"
+        if self.given_up:
+            return "not starting it again"
+        pause = min(FIRST_PAUSE * 2 ** (self._crashes_in_a_row - 1), LONGEST_PAUSE)
+        self.restarts += 1
+        self.restart_at = time.monotonic() + pause
+        return f"starting it again in {pause:g} s"
+
+
+class Starter:
+    """Runs the nodes of a table until told to stop.
+
+    Use `run` from a command, or `start`, `step` (repeatedly) and `stop` from a program, all in one thread.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[NodeSpec],
+        options: StartOptions,
+        environment: Mapping[str, str],
+        output: TextIO = sys.stdout,
+        command_of: Callable[[NodeSpec, StartOptions], list[str]] | None = None,
+    ) -> None:
+        """`environment` is the nodes' own; `command_of` makes their command lines (default: `node_command`).
+
+        Raises ParameterError when an override names no node of the table.
+        """
+        names = [spec.name for spec in specs]
+        for unknown in sorted(set(options.overrides) - set(names)):
+            raise ParameterError(f"there is no node '{unknown}' to set parameters of: use one of {', '.join(names)}")
+        self._respawn = options.respawn
+        self._output = output
+        self._colours = dict(zip(names, COLOURS)) if output.isatty() and "NO_COLOR" not in os.environ else {}
+        self._width = max(map(len, names))
+        environment = _log_environment(environment, colour=bool(self._colours))
+        command_of = command_of or node_command
+        self.nodes = {spec.name: NodeProcess(spec.name, command_of(spec, options), environment) for spec in specs}
+        self._selector = selectors.DefaultSelector()
+        self._stop_asked = False
+
+    def start(self) -> None:
+        """Start all nodes."""
+        for node in self.nodes.values():
+            self._start(node)
+
+    def step(self, timeout: float) -> None:
+        """Pass on output for up to `timeout` seconds, and look after nodes that have ended."""
+        self._pass_on_output(timeout)
+        for node in self.nodes.values():
+            if node.ended:
+                self._attend(node)
+            elif node.restart_at is not None and time.monotonic() >= node.restart_at:
+                self._start(node)
+
+    def stop(self) -> None:
+        """End all nodes: politely first, by force if need be."""
+        for number, seconds in STOP_SIGNALS:
+            running = [node for node in self.nodes.values() if node.running]
+            if running and number != signal.SIGINT:
+                names = ", ".join(node.name for node in running)
+                self.say(f"{names} did not stop: sending {signal.Signals(number).name}")
+            for node in running:
+                node.send(number)
+            deadline = time.monotonic() + seconds
+            while any(node.running for node in running) and time.monotonic() < deadline:
+                self._pass_on_output(timeout=0.05)
+        for node in self.nodes.values():
+            self._release(node)
+
+    def run(self, duration: float | None = None) -> int:
+        """Start the nodes and look after them until Ctrl-C, SIGTERM or `duration` seconds; then stop them.
+
+        Returns the exit code: 0; 1 when a node could not be kept alive; 2 after a user's mistake.
+        """
+        began = time.monotonic()
+        previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self.start()
+            while self.alive and not self._stop_asked and (duration is None or time.monotonic() - began < duration):
+                self.step(timeout=0.2)
+        finally:
+            self.stop()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        self._summarize(time.monotonic() - began)
+        return self.exit_code
+
+    @property
+    def alive(self) -> bool:
+        """Whether any node runs or is about to."""
+        return any(node.running or node.restart_at is not None or node.ended for node in self.nodes.values())
+
+    @property
+    def exit_code(self) -> int:
+        """What `run` returns, as far as it is known by now."""
+        given_up = [node for node in self.nodes.values() if node.given_up]
+        if any(node.exit_code == EXIT_USER_ERROR for node in given_up):
+            return EXIT_USER_ERROR
+        return 1 if given_up else 0
+
+    def say(self, sentence: str) -> None:
+        """Print a line of the starter's own."""
+        self._output.write(f"{'muon-ad':>{self._width}} | {sentence}\n")
+        self._output.flush()
+
+    def _start(self, node: NodeProcess) -> None:
+        self._selector.register(node.start(), selectors.EVENT_READ, node)
+
+    def _attend(self, node: NodeProcess) -> None:
+        """Decide what follows the end of a process that nobody asked to end."""
+        self._release(node)
+        code = node.exit_code
+        assert code is not None
+        if code == 0:
+            node.finished = True
+            self.say(f"{node.name} has finished")
+        elif code == EXIT_USER_ERROR:
+            node.given_up = "see its message above"
+            self._stop_asked = True
+        else:
+            cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"crashed with exit code {code}"
+            self.say(f"{node.name} {cause}: {node.plan_restart(self._respawn)}")
+
+    def _release(self, node: NodeProcess) -> None:
+        """Print the rest of an ended process's output and close it."""
+        for key in [key for key in self._selector.get_map().values() if key.data is node]:
+            self._print_lines(node)
+            self._selector.unregister(key.fileobj)
+            node.close_output()
+
+    def _pass_on_output(self, timeout: float) -> None:
+        ready = self._selector.select(timeout)
+        for key, _ in ready:
+            self._print_lines(key.data)
+        if ready and all(not key.data.running for key, _ in ready):
+            time.sleep(min(timeout, 0.02))  # an ended process's output is ready for ever
+
+    def _print_lines(self, node: NodeProcess) -> None:
+        label = f"{node.name:>{self._width}} |"
+        if node.name in self._colours:
+            label = f"{self._colours[node.name]}{label}{PLAIN}"
+        for line in node.read_lines():
+            self._output.write(f"{label} {line}\n")
+        self._output.flush()
+
+    def _ask_to_stop(self, number: int, frame: Any) -> None:
+        self._stop_asked = True
+
+    def _summarize(self, seconds: float) -> None:
+        restarts = ", ".join(f"{name} {node.restarts}" for name, node in self.nodes.items() if node.restarts)
+        self.say(f"ran {seconds:.1f} s: {', '.join(self.nodes)}; restarts: {restarts or 'none'}")
+        for name, node in self.nodes.items():
+            if node.given_up:
+                self.say(f"{name} could not be kept alive: {node.given_up}")
+
+
+def node_command(spec: NodeSpec, options: StartOptions) -> list[str]:
+    """The command line that runs `spec`."""
+    command = [sys.executable, "-m", f"{PACKAGE}.{spec.executable}", "--ros-args", "-r", f"__node:={spec.name}"]
+    if options.namespace:
+        command += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
+    if options.parameter_file is not None:
+        command += ["--params-file", str(options.parameter_file)]
+    if options.use_sim_time:
+        command += ["-p", "use_sim_time:=true"]
+    for name, value in spec.parameters.items():
+        command += ["-p", f"{name}:={json.dumps(value)}"]  # quoted, so that the style "1" stays a string
+    for name, text in options.overrides.get(spec.name, {}).items():
+        command += ["-p", f"{name}:={text}"]
+    return [*command, "--log-level", options.log_level]
+
+
+def parse_override(text: str) -> tuple[str, str, str]:
+    """Split "node.parameter=value"; the parameter's name may hold dots itself.
+
+    Raises ParameterError when the text has another form.
+    """
+    target, equals, value = text.partition("=")
+    node, dot, parameter = target.partition(".")
+    if not (node and dot and parameter and equals):
+        raise ParameterError(f"'{text}' is not of the form node.parameter=value, such as style_transfer.strength=0.5")
+    return node, parameter, value
+
+
+def _log_environment(environment: Mapping[str, str], colour: bool) -> dict[str, str]:
+    """`environment` with logs that come line by line and do not repeat the node's name."""
+    added = {"PYTHONUNBUFFERED": "1", "RCUTILS_COLORIZED_OUTPUT": "1" if colour else "0"}
+    merged = {**environment, **added}
+    merged.setdefault("RCUTILS_CONSOLE_OUTPUT_FORMAT", "[{severity}] {message}")
+    return merged
+
+
+def _die_with_parent() -> None:
+    """In the child: be interrupted when the starter dies, however it dies."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The starter: merged output, restarts with a growing pause, clean stop, exit code. Small scripts stand in for nodes."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from muon_ad_core.errors import ParameterError
+from muon_ad_ros import starter as starter_module
+from muon_ad_ros.bringup import NodeSpec
+from muon_ad_ros.starter import NodeProcess, Starter, StartOptions, node_command, parse_override
+
+STEADY_NODE = "import time\nprint('ready', flush=True)\ntime.sleep(600)"
+STUBBORN_NODE = (
+    "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(600)"
+)
+PATIENCE = 60.0  # seconds; far more than anything here takes
+
+
+def make_starter(scripts: dict[str, str], respawn: bool = True) -> tuple[Starter, io.StringIO]:
+    output = io.StringIO()
+    specs = [NodeSpec(name, name) for name in scripts]
+
+    def command_of(spec: NodeSpec, options: StartOptions) -> list[str]:
+        return [sys.executable, "-c", scripts[spec.name]]
+
+    return Starter(specs, StartOptions(respawn=respawn), os.environ, output, command_of), output
+
+
+def step_until(starter: Starter, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came true"
+        starter.step(0.05)
+
+
+def test_output_is_merged_line_by_line_under_the_nodes_names() -> None:
+    starter, output = make_starter({"camera": "print('one'); print('two')", "style_transfer": "print('three', end='')"})
+    assert starter.run() == 0
+    lines = output.getvalue().splitlines()
+    assert "        camera | one" in lines
+    assert "        camera | two" in lines
+    assert "style_transfer | three" in lines
+    assert any("camera has finished" in line for line in lines)
+
+
+def test_a_killed_node_is_named_and_started_again() -> None:
+    starter, output = make_starter({"camera": STEADY_NODE, "detector": STEADY_NODE})
+    starter.start()
+    try:
+        step_until(starter, lambda: output.getvalue().count("ready") == 2)
+        first = starter.nodes["detector"].pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        step_until(starter, lambda: output.getvalue().count("ready") == 3)
+        assert starter.nodes["detector"].pid not in (None, first)
+        assert starter.nodes["detector"].restarts == 1
+        assert starter.nodes["camera"].restarts == 0
+        assert "detector was killed by SIGKILL: starting it again in 0.5 s" in output.getvalue()
+    finally:
+        starter.stop()
+    assert starter.exit_code == 0
+
+
+def test_a_node_that_keeps_crashing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starter_module, "FIRST_PAUSE", 0.01)
+    starter, output = make_starter({"camera": "raise SystemExit(7)"})
+    assert starter.run() == 1
+    assert starter.nodes["camera"].restarts == starter_module.MOST_RESTARTS
+    assert "camera could not be kept alive: it crashed 6 times in a row" in output.getvalue()
+
+
+def test_the_pause_before_a_restart_grows_up_to_a_limit() -> None:
+    node = NodeProcess("camera", [sys.executable, "-c", "raise SystemExit(7)"], os.environ)
+    node.start()
+    words = [node.plan_restart(respawn=True) for _ in range(5)]
+    node.close_output()
+    assert words == [f"starting it again in {pause} s" for pause in ("0.5", "1", "2", "4", "8")]
+
+
+def test_without_respawn_a_crash_is_final_but_the_others_go_on() -> None:
+    starter, output = make_starter({"camera": "raise SystemExit(7)", "detector": STEADY_NODE}, respawn=False)
+    assert starter.run(duration=2.0) == 1
+    assert "camera crashed with exit code 7: not starting it again" in output.getvalue()
+    assert "detector could not be kept alive" not in output.getvalue()
+
+
+def test_a_users_mistake_ends_the_whole_run() -> None:
+    mistake = "import sys\nprint('style nope is unknown')\nsys.exit(2)"
+    starter, output = make_starter({"style_transfer": mistake, "detector": STEADY_NODE})
+    assert starter.run() == 2
+    assert "style nope is unknown" in output.getvalue()
+    assert starter.nodes["style_transfer"].restarts == 0
+    assert not starter.nodes["detector"].running
+
+
+def test_a_node_that_ignores_the_interrupt_is_terminated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starter_module, "STOP_SIGNALS", ((signal.SIGINT, 0.3), (signal.SIGTERM, PATIENCE)))
+    starter, output = make_starter({"detector": STUBBORN_NODE})
+    starter.start()
+    step_until(starter, lambda: "ready" in output.getvalue())
+    starter.stop()
+    assert "detector did not stop: sending SIGTERM" in output.getvalue()
+    assert starter.nodes["detector"].exit_code == -signal.SIGTERM
+
+
+def test_nodes_end_with_the_starter_however_it_dies() -> None:
+    script = f"""
+import os, sys
+from muon_ad_ros.bringup import NodeSpec
+from muon_ad_ros.starter import Starter, StartOptions
+command = [sys.executable, "-c", {STEADY_NODE!r}]
+starter = Starter([NodeSpec("camera", "camera")], StartOptions(), os.environ, command_of=lambda *_: command)
+starter.start()
+print(starter.nodes["camera"].pid, flush=True)
+while True: starter.step(1.0)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert "ready" in parent.stdout.readline()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + PATIENCE
+    while is_alive(child):
+        assert time.monotonic() < deadline, "the node outlived its starter"
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_command_line_carries_names_files_and_parameters() -> None:
+    options = StartOptions(
+        namespace="robot1", overrides={"camera": {"rate": "15.0"}}, log_level="debug", use_sim_time=True
+    )
+    command = node_command(NodeSpec("camera", "scene_camera", {"scene": "pan"}), options)
+    assert command[1:3] == ["-m", "muon_ad_ros.scene_camera"]
+    for part in ("__node:=camera", "__ns:=/robot1", 'scene:="pan"', "rate:=15.0", "use_sim_time:=true", "debug"):
+        assert part in command
+    assert command.index('scene:="pan"') < command.index("rate:=15.0")
+
+
+def test_overrides_are_parsed_and_mistakes_refused() -> None:
+    assert parse_override("style_transfer.scheduling.policy=FIFO") == ("style_transfer", "scheduling.policy", "FIFO")
+    assert parse_override("detector.classes=['a=b']") == ("detector", "classes", "['a=b']")
+    for text in ("strength=0.5", "style_transfer.strength", ".strength=1", "style_transfer.=1"):
+        with pytest.raises(ParameterError, match="not of the form"):
+            parse_override(text)
+    with pytest.raises(ParameterError, match="no node 'stlye_transfer'"):
+        Starter([NodeSpec("camera", "c")], StartOptions(overrides={"stlye_transfer": {"a": "1"}}), os.environ)
