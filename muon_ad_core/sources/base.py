@@ -75,12 +75,20 @@ class FrameSource(Protocol):
     height: int
     rate: float
     """Frames per second."""
-    camera: CameraModel | None
-    """Intrinsics of the colour (and registered depth) camera; None when nobody knows them."""
-    csi_camera: CameraModel | None
-    """Intrinsics of the second camera; None when there is none."""
     live: bool
     """True when iterating waits for the next frame (a device); otherwise the caller paces by ``stamp_ns``."""
+    stamps: str
+    """Where ``stamp_ns`` comes from, in words."""
+    damage: str
+    """What could not be read so far, in one sentence; empty while all is well."""
+
+    @property
+    def camera(self) -> CameraModel | None:
+        """Intrinsics of the colour (and registered depth) camera; None when nobody knows them."""
+
+    @property
+    def csi_camera(self) -> CameraModel | None:
+        """Intrinsics of the second camera; None when there is none."""
 
     def __iter__(self) -> Iterator[Frame]: ...
 

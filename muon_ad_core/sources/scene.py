@@ -53,6 +53,8 @@ class SceneSource:
     """
 
     live = False
+    stamps = "the exact multiples of the frame period"
+    damage = ""
 
     def __init__(
         self,
