@@ -11,7 +11,10 @@ from muon_ad_core.errors import UserError
 
 # Network -> (module with add_arguments and run, one line of help).
 NETWORKS = {
-    "student": ("muon_ad_core.commands.train_student", "the student that paints frames, and its style encoder"),
+    "student": (
+        "muon_ad_core.commands.train_student",
+        "the student that paints frames, and its style encoder",
+    ),
     "detector": ("muon_ad_core.commands.train_detector", "the object detector"),
 }
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the student and its style encoder on a folder of photographs and a folder of style pictures.
 
-Runs on any pictures (COCO and WikiArt folders, too); an index.csv beside the styles (file, artist, work) tells their
-origin. The run folder keeps a checkpoint: the same command goes on where it stopped.
+Runs on any pictures (COCO and WikiArt folders, too); an index.csv beside the styles (file, artist, work) tells
+their origin. The run folder keeps a checkpoint: the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photos", type=Path, required=True, help="folder of training photographs")
     parser.add_argument("--styles", type=Path, required=True, help="folder of style pictures")
     parser.add_argument("--extra-styles", type=Path, help="further pictures that teach the encoder, not shipped")
-    parser.add_argument("--ship", nargs="+", metavar="NAME", help="styles to ship (file names without suffix; default: all)")
-    parser.add_argument("--features", type=Path, required=True, help="SqueezeNet 1.1 weights (safetensors, torchvision names)")
+    parser.add_argument(
+        "--ship", nargs="+", metavar="NAME", help="styles to ship (file names without suffix; default: all)"
+    )
+    parser.add_argument(
+        "--features", type=Path, required=True, help="SqueezeNet 1.1 weights (safetensors, torchvision names)"
+    )
     parser.add_argument("--validation", type=Path, help="photographs for contact sheets and the INT8 check")
-    parser.add_argument("--run", type=Path, required=True, dest="run_folder", help="folder of checkpoint, log and sheets")
+    parser.add_argument(
+        "--run", type=Path, required=True, dest="run_folder", help="folder of checkpoint, log and sheets"
+    )
     parser.add_argument("--output", type=Path, help="engine package to write at the end (default: RUN/engine)")
     parser.add_argument("--steps", type=int, default=20_000, help="optimiser steps (default %(default)s)")
     parser.add_argument("--batch", type=int, default=2, help="photographs a step (default %(default)s)")

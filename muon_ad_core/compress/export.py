@@ -21,7 +21,7 @@ def export_onnx(
     path: Path,
     dynamic_axes: Mapping[str, Mapping[int, str]] | None = None,
 ) -> None:
-    """Write `network` as a checked ONNX graph; dynamic_axes names the axes whose size may vary, by input or output."""
+    """Write `network` as a checked ONNX graph; dynamic_axes names axes of varying size, by input or output."""
     with warnings.catch_warnings():
         # The tracing exporter is the one that emits opset 17 without a lossy down-conversion.
         warnings.simplefilter("ignore")

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """INT8 by explicit Q/DQ pairs: convolutions, symmetric, per channel, activations calibrated on real frames.
 
-ONNX Runtime's quantiser does the work; TensorRT, ONNX Runtime and OpenVINO all read its result (ALGORITHMS section 6
-of the design: percentile 99.99, symmetric).
+ONNX Runtime's quantiser does the work; TensorRT, ONNX Runtime and OpenVINO all read its result.
 """
 
 from __future__ import annotations
@@ -32,7 +31,8 @@ def quantise(
 ) -> None:
     """Write the INT8 version of a float ONNX graph.
 
-    frames: graph inputs for calibration, some hundred of them; keep_float: names of nodes to leave in floating point.
+    frames: graph inputs for calibration, some hundred of them; keep_float: nodes to leave in floating point;
+    percentile: share of activations, in percent, that the range covers.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"

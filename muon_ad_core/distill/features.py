@@ -62,7 +62,7 @@ class SqueezeNetFeatures(nn.Module):
 
 
 def load_feature_network(path: Path) -> SqueezeNetFeatures:
-    """Read SqueezeNet 1.1 weights (safetensors, torchvision's names); raises UserError when that cannot be done."""
+    """Read SqueezeNet 1.1 weights (safetensors, torchvision's names); raises UserError when it cannot."""
     if not path.is_file():
         raise UserError(f"no feature network at {path}: give SqueezeNet 1.1 weights (safetensors) by --features")
     network = SqueezeNetFeatures()

@@ -18,7 +18,7 @@ class Moments:
 
 
 def moments(features: Tensor, stride: int = 1) -> Moments:
-    """Mean and covariance, as float32, of features (B, C, H, W) over every stride-th row and column."""
+    """Mean and covariance (float32) of features (B, C, H, W) over every stride-th row and column."""
     flat = features[:, :, ::stride, ::stride].permute(0, 2, 3, 1).flatten(1, 2)
     mean = flat.mean(dim=1, keepdim=True, dtype=torch.float32)
     # The covariance does not change with the mean to first order, so the mean used for centring needs no gradient;

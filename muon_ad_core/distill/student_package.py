@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 from skimage.metrics import structural_similarity
-from torch import Tensor
 
 from muon_ad_core.compress.export import count_macs, export_onnx
 from muon_ad_core.compress.quantise import quantise
@@ -21,7 +19,15 @@ from muon_ad_core.distill.pictures import list_pictures, random_crop, read_pictu
 from muon_ad_core.distill.student_trainer import StudentTrainer, describe
 from muon_ad_core.engine.package import write_package
 from muon_ad_core.errors import UserError
-from muon_ad_core.nets.student import INPUT_BLOCK, LEVELS, OUTPUT_BLOCK, Level, PackedStudent, Student, pack_pixels
+from muon_ad_core.nets.student import (
+    INPUT_BLOCK,
+    LEVELS,
+    OUTPUT_BLOCK,
+    Level,
+    PackedStudent,
+    Student,
+    pack_pixels,
+)
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, PackedStyleEncoder
 
 CALIBRATION_FRAMES = 512
@@ -66,7 +72,9 @@ def _export_level(
     export_onnx(network, inputs, ["painted"], float_graph, axes)
     quantise(float_graph, target / f"{level}.onnx", _calibration_frames(trainer, codes))
     float_graph.unlink()
-    used = [p for n, p in student.named_parameters() if level == "fine" or not n.startswith(("up_half", "half_", "fine_"))]
+    used = [
+        p for n, p in student.named_parameters() if level == "fine" or not n.startswith(("up_half", "half_", "fine_"))
+    ]
     if level == "fine":
         used = [p for n, p in student.named_parameters() if not n.startswith("fast_head")]
     return {
@@ -151,16 +159,18 @@ def _manifest(
 
 
 def _model_card(fields: dict[str, Any]) -> str:
-    styles = "\n".join(f"- `{s['name']}`: {s['artist'] or 'unknown artist'}, {s['work'] or s['name']}" for s in fields["styles"])
+    styles = "\n".join(
+        f"- `{s['name']}`: {s['artist'] or 'unknown artist'}, {s['work'] or s['name']}" for s in fields["styles"]
+    )
     levels = "\n".join(
         f"| {level['name']} | {level['precision']} | {level['parameters']:,} | {level['macs'] / 1e9:.2f} |"
         for level in fields["levels"]
     )
     training = fields["training"]
     metrics = "\n".join(f"- {name}: {value}" for name, value in fields["metrics"].items())
-    return f"""# {fields['name']} {fields['version']}
+    return f"""# {fields["name"]} {fields["version"]}
 
-{fields['description']} Licence: {fields['licence']}.
+{fields["description"]} Licence: {fields["licence"]}.
 
 | level | precision | parameters | GMAC at 640x480 |
 |---|---|---|---|
@@ -169,14 +179,15 @@ def _model_card(fields: dict[str, Any]) -> str:
 ## Styles
 {styles}
 
-All are public-domain works. The package holds style codes ({fields['code_length']} numbers each) and no pictures.
+All are public-domain works. The package holds style codes ({fields["code_length"]} numbers each) and no pictures.
 
 ## Training
-{training['steps_done']:,} steps on {training['photographs']:,} photographs and {training['style_pictures']} style
-pictures, two shifted views of {training['batch']} photographs a step, {training['crop']} x {training['crop']} pixels. Loss: feature moments of SqueezeNet 1.1
-(style) and its instance-normalised features (content), a lattice penalty, and the difference between shifted views
-(steadiness). Muon for convolutions, AdamW for the rest. The photographs are research sets (ImageNet sample, BSDS500)
-that are not shipped. `weights.safetensors` (float16) lets the training go on.
+{training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
+pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
+pixels. Loss: feature moments of SqueezeNet 1.1 (style) and its instance-normalised features (content), a lattice
+penalty, and the difference between shifted views (steadiness). Muon for convolutions, AdamW for the rest. The
+photographs are research sets (ImageNet sample, BSDS500) that are not shipped. `weights.safetensors` (float16) lets
+the training go on.
 
 Train again: `muon-ad train student --photos DIR --styles DIR --features squeezenet1_1.safetensors --run DIR`
 
@@ -184,7 +195,7 @@ Train again: `muon-ad train student --photos DIR --styles DIR --features squeeze
 {metrics}
 
 ## Limits
-A first student: palettes and coarse texture follow the picture, fine brush strokes only partly. Pictures that were not
-trained as styles (`load_style`) give their palette and contrast more than their strokes. Text and small faces are not
-kept readable. Frames are expected to be ordinary camera pictures; strong sensor noise is painted, too.
+A first student: palettes and coarse texture follow the picture, fine brush strokes only partly. Pictures that were
+not trained as styles (`load_style`) give their palette and contrast more than their strokes. Text and small faces are
+not kept readable. Frames are expected to be ordinary camera pictures; strong sensor noise is painted, too.
 """

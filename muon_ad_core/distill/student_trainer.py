@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
+from muon_ad_core.distill.features import load_feature_network
 from muon_ad_core.distill.losses import (
     Moments,
     concatenate,
@@ -121,7 +121,12 @@ class StudentTrainer:
         self.targets = [self._style_target(picture) for picture in self.style_pictures]
         self.model = StyledStudent(config.network, len(config.shipped)).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimiser = Muon(_parameter_groups(self.model), lr=config.lr, adamw_lr=config.adamw_lr, weight_decay=config.weight_decay)
+        self.optimiser = Muon(
+            _parameter_groups(self.model),
+            lr=config.lr,
+            adamw_lr=config.adamw_lr,
+            weight_decay=config.weight_decay,
+        )
         self.step = 0
         if self.checkpoint_path.is_file():
             self._resume()
@@ -237,7 +242,9 @@ class StudentTrainer:
                 views[1].append(painted[1])
         return torch.cat(views[0] + views[1])
 
-    def _losses(self, painted: Tensor, pictures: Tensor, target: list[Moments], shift: tuple[int, int]) -> dict[str, Tensor]:
+    def _losses(
+        self, painted: Tensor, pictures: Tensor, target: list[Moments], shift: tuple[int, int]
+    ) -> dict[str, Tensor]:
         config = self.config
         taps = sorted({*STYLE_TAPS, CONTENT_TAP})
         found = self.features(painted.contiguous(memory_format=torch.channels_last), taps)
@@ -283,7 +290,9 @@ class StudentTrainer:
     def _resume(self) -> None:
         state = torch.load(self.checkpoint_path, weights_only=True)
         if state["network"] != self.config.network.to_dict() or state["shipped"] != self.config.shipped:
-            raise UserError(f"{self.checkpoint_path} is of a run with other sizes or styles: choose another --run folder")
+            raise UserError(
+                f"{self.checkpoint_path} is of a run with other sizes or styles: choose another --run folder"
+            )
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -34,7 +34,9 @@ class OpenVinoGraph(Graph):
         try:
             self._model = self._core.read_model(path)
         except RuntimeError as error:
-            raise EngineError(f"{path} cannot be read as a graph ({_first_line(error)}): copy the engine again") from None
+            raise EngineError(
+                f"{path} cannot be read as a graph ({_first_line(error)}): copy the engine again"
+            ) from None
         self._requests: dict[tuple[tuple[str, tuple[int, ...]], ...], openvino.InferRequest] = {}
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:

@@ -62,7 +62,14 @@ class EnginePackage:
         root = Path(root)
         manifest = _read_manifest(root)
         _verify_files(root, manifest["files"])
-        return cls(root, manifest["name"], str(manifest["version"]), manifest["task"], _levels(root, manifest), manifest)
+        return cls(
+            root,
+            manifest["name"],
+            str(manifest["version"]),
+            manifest["task"],
+            _levels(root, manifest),
+            manifest,
+        )
 
     def level(self, name: str) -> Level:
         """The level of that name; raises EngineError when there is none."""
@@ -91,7 +98,9 @@ def find_engine(name_or_path: str) -> Path:
         if (folder / name_or_path / MANIFEST).is_file():
             return folder / name_or_path
     found = sorted({path.parent.name for folder in model_folders() for path in folder.glob(f"*/{MANIFEST}")})
-    raise EngineError(f"no engine '{name_or_path}': give a package folder or one of: {', '.join(found) or 'none found'}")
+    raise EngineError(
+        f"no engine '{name_or_path}': give a package folder or one of: {', '.join(found) or 'none found'}"
+    )
 
 
 def model_folders() -> list[Path]:
@@ -170,4 +179,6 @@ def _verify_files(root: Path, files: Mapping[str, str]) -> None:
         if not path.is_file():
             raise EngineError(f"engine package {root} lacks {name}: copy the engine package again")
         if sha256(path) != expected:
-            raise EngineError(f"{path} is damaged (its checksum differs from the manifest): copy the engine package again")
+            raise EngineError(
+                f"{path} is damaged (its checksum differs from the manifest): copy the engine package again"
+            )

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of the student against closed forms."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
+
+from muon_ad_core.distill.losses import (  # noqa: E402
+    Moments,
+    content_distance,
+    lattice_penalty,
+    moment_distance,
+    moments,
+    shift_difference,
+    total_variation,
+)
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_moments_are_those_of_numpy() -> None:
+    features = noise(2, 5, 7, 9)
+    found = moments(features)
+    flat = features[1].flatten(1).numpy()
+    assert np.allclose(found.mean[1], flat.mean(1), atol=1e-6)
+    assert np.allclose(found.covariance[1], np.cov(flat, bias=True), atol=1e-5)
+
+
+def test_gradient_of_the_covariance_is_exact_although_the_mean_is_detached() -> None:
+    features = noise(1, 3, 4, 4).double().requires_grad_()
+    found = moments(features).covariance.double()
+    weight = noise(1, 3, 3, seed=1).double()
+    (gradient,) = torch.autograd.grad((found * weight).sum(), features)
+    flat = features.detach().flatten(2).requires_grad_()
+    centred = flat - flat.mean(2, keepdim=True)
+    (expected,) = torch.autograd.grad((centred @ centred.mT / 16 * weight).sum(), flat)
+    assert torch.allclose(gradient.flatten(2), expected, atol=1e-6)
+
+
+def test_moment_distance_is_zero_for_equal_and_one_for_nothing() -> None:
+    target = moments(noise(3, 4, 8, 8))
+    nothing = Moments(torch.zeros_like(target.mean), torch.zeros_like(target.covariance))
+    assert torch.allclose(moment_distance(target, target), torch.zeros(3))
+    assert torch.allclose(moment_distance(nothing, target), torch.ones(3))
+
+
+def test_content_ignores_palette_and_contrast() -> None:
+    features = noise(2, 4, 8, 8)
+    assert content_distance(3 * features + 5, features).max() < 1e-4
+    assert content_distance(noise(2, 4, 8, 8, seed=1), features).min() > 1
+
+
+def test_lattice_penalty_sees_what_repeats_and_nothing_else() -> None:
+    cell = noise(1, 3, 8, 8)
+    repeated = cell.repeat(1, 1, 12, 12)
+    variance = (cell - cell.mean((2, 3), keepdim=True)).square().mean()
+    assert torch.allclose(lattice_penalty(repeated), variance[None], rtol=1e-4)
+    assert lattice_penalty(torch.full((1, 3, 96, 96), 0.7)).item() < 1e-10
+    assert lattice_penalty(noise(1, 3, 96, 96)).item() < variance / 20
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, 5), (7, 0)])
+def test_shifted_views_of_one_picture_do_not_differ(shift: tuple[int, int]) -> None:
+    picture = noise(2, 3, 40, 40)
+    rows, columns = shift
+    first, second = picture[:, :, :32, :32], picture[:, :, rows : rows + 32, columns : columns + 32]
+    assert shift_difference(first, second, shift).max() == 0
+    if shift != (0, 0):
+        assert shift_difference(first, second, (0, 0)).min() > 1
+
+
+def test_total_variation_of_a_ramp() -> None:
+    ramp = torch.arange(10.0).repeat(1, 1, 6, 1)
+    assert torch.allclose(total_variation(ramp), torch.ones(1))
