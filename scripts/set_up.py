@@ -117,7 +117,8 @@ def install_requirements(machine: Machine, names: Sequence[str], label: str) -> 
     stamp = VENV / f"stamp_{label}"
     if is_current(stamp, key):
         return
-    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--prefer-binary"]
+    # Byte code is left to the first import: compiling all of it now takes longer than everything else pip does.
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--prefer-binary", "--no-compile"]
     command += [option for file in files for option in ("-r", str(file))]
     command += [option for file in constraints for option in ("-c", str(file))]
     execute(f"installing Python packages ({label})", command, build_environment(machine))
@@ -194,13 +195,13 @@ def set_up(with_tests: bool) -> None:
     others = [prefix for prefix in machine.ament_prefixes() if prefix != INSTALL]
     has_vision_msgs = sourced and any(machine.exists(prefix / PACKAGE_INDEX / "vision_msgs") for prefix in others)
     make_venv(str(ros.prefix) if sourced else "", not has_vision_msgs)
-    wheels = [] if sourced else ["ros-jazzy-wheels"]
-    install_requirements(machine, [*wheels, "colcon", "runtime"], "runtime")
+    runtime = [*([] if sourced else ["ros-jazzy-wheels"]), "colcon", "runtime"]
+    install_requirements(machine, runtime, "runtime")
     build_messages(machine, not has_vision_msgs)
     build_package(machine)
     write_command(VENV / "bin" / "muon-ad")
     if with_tests:
-        install_requirements(machine, ["runtime", "train", "test"], "tests")
+        install_requirements(machine, [*runtime, "train", "test"], "tests")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
