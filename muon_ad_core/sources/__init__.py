@@ -32,9 +32,7 @@ def open_source(spec: str, rate: float | None = None, loop: bool = False, seed: 
     if spec.startswith("/dev/"):
         return DeviceSource(spec, rate)
     if not path.exists():
-        raise SourceError(
-            f"there is no source {spec!r}: name a file, a folder, /dev/videoN or {', '.join(SCENES)}"
-        )
+        raise SourceError(f"there is no source {spec!r}: name a file, a folder, /dev/videoN or {', '.join(SCENES)}")
     if path.suffix in {".bag", ".mcap", ".db3"} or (path / "metadata.yaml").exists():
         raise SourceError(f"{spec} is a recorded bag, not a picture source: play it with the bag_player")
     if path.is_dir() or path.suffix.lower() in SUFFIXES:

@@ -12,7 +12,7 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefiniti
 from rosbags.rosbag2 import Reader
 
 from muon_ad_core.errors import ParameterError, SourceError
-from muon_ad_core.sources.bag_salvage import SalvagedBag
+from muon_ad_core.sources.bag_salvage import DamagedBag, SalvagedBag
 from muon_ad_core.sources.bag_types import Record, Topic, begins_with_header
 from muon_ad_core.sources.base import NANOSECONDS
 from muon_ad_core.sources.natural import natural_order
@@ -101,9 +101,7 @@ class BagReader:
             raise SourceError(f"{self.path} has no topic {names}: choose from {known}")
         if not 0.0 <= start_offset * NANOSECONDS <= self.duration_ns:
             seconds = self.duration_ns / NANOSECONDS
-            raise ParameterError(
-                f"the start offset must be within 0..{seconds:g} s, but is {start_offset:g} s"
-            )
+            raise ParameterError(f"the start offset must be within 0..{seconds:g} s, but is {start_offset:g} s")
         return self._rounds(chosen, self.start_ns + round(start_offset * NANOSECONDS), loop)
 
     def close(self) -> None:
@@ -112,13 +110,13 @@ class BagReader:
 
     def _open(self) -> IntactBag | SalvagedBag:
         if not self.path.exists():
-            raise SourceError(
-                f"there is no recording {self.path}: name its folder, or its .mcap or .db3 file"
-            )
+            raise SourceError(f"there is no recording {self.path}: name its folder, or its .mcap or .db3 file")
         files = [self.path] if self.path.is_file() else sorted(self.path.iterdir(), key=natural_order)
         files = [file for file in files if file.suffix in STORAGE_SUFFIXES]
         bag: IntactBag | SalvagedBag
         try:
+            if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
+                raise DamagedBag("metadata.yaml is missing, as after a recorder that was killed")
             bag = IntactBag(self.path)
         except Exception as error:  # rosbags lets through what struct, sqlite and yaml make of damaged files
             bag = SalvagedBag(files, str(error))
@@ -132,16 +130,18 @@ class BagReader:
         return bag
 
     def _rounds(self, topics: Collection[str], from_ns: int, loop: bool) -> Iterator[BagMessage]:
+        announced = sum(self.topics[topic].count for topic in topics) if from_ns <= self.start_ns else 0
         for number in count():
-            message = None
+            read = 0
             try:
                 for message in self._bag.read(topics, from_ns):
                     yield BagMessage(*message, number)
+                    read += 1
+                if read < announced:
+                    self.damage = f"{self.path} is damaged: {announced - read} of {announced} messages are missing"
             except Exception as error:  # as in _open
                 self.damage = f"{self.path} is damaged ({error}): it is played up to there"
-            if message is None:
-                raise SourceError(
-                    self.damage or f"{self.path} has no messages of the chosen topics after the offset"
-                )
+            if not read:
+                raise SourceError(self.damage or f"{self.path} has no messages of the chosen topics after the offset")
             if not loop:
                 return

@@ -88,8 +88,7 @@ def _salvage_sqlite3(path: Path) -> Iterator[Message]:
         # With this, SQLite opens a file that is shorter than its header says.
         database.execute("PRAGMA writable_schema=ON")
         channels = {
-            row[0]: Channel(row[1], row[2], "")
-            for row in database.execute("SELECT id, name, type FROM topics")
+            row[0]: Channel(row[1], row[2], "") for row in database.execute("SELECT id, name, type FROM topics")
         }
         for topic, stamp_ns, data in database.execute("SELECT topic_id, timestamp, data FROM messages"):
             yield channels[topic], stamp_ns, data

@@ -42,17 +42,13 @@ class Record(NamedTuple):
 
 def begins_with_header(message_type: str, definition: str) -> bool:
     """Whether messages begin with a std_msgs/Header; ``definition`` is the .msg text, "" if not recorded."""
-    return bool(HEADER_FIRST.match(definition)) or (
-        not definition and message_type in _standard_types_with_header()
-    )
+    return bool(HEADER_FIRST.match(definition)) or (not definition and message_type in _standard_types_with_header())
 
 
 @cache
 def _standard_types_with_header() -> frozenset[str]:
     types = get_typestore(Stores.LATEST).fielddefs
-    return frozenset(
-        name for name, (_, fields) in types.items() if fields and fields[0][1][1] == "std_msgs/msg/Header"
-    )
+    return frozenset(name for name, (_, fields) in types.items() if fields and fields[0][1][1] == "std_msgs/msg/Header")
 
 
 def restamped(data: bytes, stamp_ns: int) -> bytes:

@@ -37,9 +37,7 @@ class DeviceSource:
             raise SourceError(f"{path} may not be opened: join its group with 'sudo usermod -aG video $USER'")
         self._capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
         if not self._capture.isOpened():
-            raise SourceError(
-                f"{path} cannot be opened as a camera: another program uses it, or it is no camera"
-            )
+            raise SourceError(f"{path} cannot be opened as a camera: another program uses it, or it is no camera")
         if rate is not None:
             self._capture.set(cv2.CAP_PROP_FPS, rate)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not a queue of old ones
@@ -58,9 +56,7 @@ class DeviceSource:
             arrival_ns = time.monotonic_ns()
             delivered, bgr = self._capture.retrieve(bgr) if grabbed else (False, bgr)
             if not delivered:
-                raise SourceError(
-                    f"{self.name} delivers no pictures after {index} frames: is it in use or unplugged?"
-                )
+                raise SourceError(f"{self.name} delivers no pictures after {index} frames: is it in use or unplugged?")
             start_ns = arrival_ns if start_ns is None else start_ns
             rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=rgb)
             yield Frame(rgb, stamp_ns=arrival_ns - start_ns, index=index)

@@ -8,6 +8,7 @@ camera that stays between the two real cameras sees real pixels almost everywher
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import cv2
@@ -65,6 +66,7 @@ class MotorcycleScene:
         return View(self._layers, camera)
 
 
+@cache
 def load_layers() -> LayeredScene:
     """Motorcycle and garage, about 2 to 5 m deep; SourceError when scikit-image's pictures are missing."""
     left = load_photograph("motorcycle_left.png")

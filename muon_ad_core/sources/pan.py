@@ -46,15 +46,14 @@ class Gallery:
         """Raises SourceError when scikit-image's pictures are missing."""
         focal = float(width)
         self.camera = CameraModel(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
-        self._photographs = [
-            _hang(load_photograph(file), width, height, part) for file, part in PHOTOGRAPHS.items()
-        ]
+        self._photographs = [_hang(load_photograph(file), width, height, part) for file, part in PHOTOGRAPHS.items()]
 
     def pose(self, seconds: float) -> Pose:
         """Where the camera is: a smooth sway and dolly before one photograph, then before the next."""
-        number = int(seconds // SECONDS_EACH)
-        phase = 2 * np.pi * (seconds / SECONDS_EACH - number)
-        middle = np.array([SPACING * (number % len(PHOTOGRAPHS)), 0.0, 0.0])
+        rounds = seconds / SECONDS_EACH
+        number = int(rounds) % len(PHOTOGRAPHS)
+        phase = 2 * np.pi * (rounds % 1.0)
+        middle = np.array([SPACING * number, 0.0, 0.0])
         center = middle + [0.08 * np.sin(phase + number), 0.05 * np.cos(phase), 0.1 - 0.1 * np.cos(phase)]
         target = middle + [0.1 * np.sin(phase + number), 0.05 * np.cos(phase), WALL_DISTANCE]
         return look_at(center, target, roll=0.02 * np.sin(phase))

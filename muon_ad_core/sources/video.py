@@ -66,9 +66,7 @@ class VideoSource:
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(self.name)
         if not capture.isOpened():
-            raise SourceError(
-                f"{self.name} cannot be opened as a video: it is damaged or of an unknown format"
-            )
+            raise SourceError(f"{self.name} cannot be opened as a video: it is damaged or of an unknown format")
         return capture
 
     def _play(self, first_index: int, start_ns: int) -> Iterator[Frame]:
