@@ -14,7 +14,10 @@ from muon_ad_core.errors import UserError
 
 # Subcommand -> (group, one line of help); its module is muon_ad_core.commands.<subcommand>.
 COMMANDS = {
-    "doctor": ("look", "check this machine; one line for each thing that is wrong, with the command that mends it"),
+    "demo": ("run", "run the joint task for a while and write a report of it to out/demo"),
+    "up": ("run", "start the joint task here, one process a node, until Ctrl-C"),
+    "doctor": ("look", "check this machine; say what is wrong and which command mends it"),
+    "train": ("make", "train a student (style) or a detector; the result is an engine package"),
 }
 GROUPS = {
     "run": "Run the joint task",
@@ -24,7 +27,12 @@ GROUPS = {
 INTERRUPTED = 130  # exit code of a command stopped by Ctrl-C, as shells use it
 EXAMPLES = """\
 examples:
-  muon-ad doctor                 what this machine has, what is wrong and how to mend it
+  muon-ad demo                                             see it work, with a report at the end
+  muon-ad up joint_task                                    an emulated camera, style transfer, detection
+  muon-ad up joint_task --source clip.mp4 --duration 60    a video as the camera, for one minute
+  muon-ad up joint_task --set style_transfer.strength=0.7  start with a parameter of a node set
+  muon-ad doctor                                           what this machine has, and what to mend
+  muon-ad train student --help                             make an engine of your own
 """
 
 

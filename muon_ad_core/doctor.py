@@ -23,6 +23,7 @@ SOCKET_BUFFER = 4 * 2**20  # bytes; what config/fastdds_large_images.xml asks fo
 SHARED_MEMORY = 256 * 2**20  # bytes; some ten processes with segments of 16 MiB
 DISK_FULL, DISK_LOW = 2**30, 5 * 2**30  # bytes; the whole set-up with the training extras takes some 4 GiB
 RUNTIME_MODULES = ("numpy", "cv2", "openvino", "onnxruntime", "safetensors", "rosbags", "rich", "matplotlib", "yaml")
+CPU_UNITS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 CAP_SYS_NICE = 23  # bit number, linux/capability.h
 
 
@@ -49,7 +50,8 @@ def check_python(machine: Machine) -> Finding:
     version = _dotted(machine.python_version)
     where = f"Python {version} ({machine.python})"
     if machine.python_version < OLDEST_PYTHON:
-        return Finding("python", FAIL, f"{where} is too old", "install Python 3.10 or newer, then: make PYTHON=python3.10")
+        remedy = "install Python 3.10 or newer, then: make PYTHON=python3.10"
+        return Finding("python", FAIL, f"{where} is too old", remedy)
     if machine.python_version > NEWEST_PYTHON and machine.ros().kind != "sourced":
         supported = f"the ROS wheels exist for {_dotted(OLDEST_PYTHON)} to {_dotted(NEWEST_PYTHON)}"
         return Finding("python", FAIL, f"{where} is too new, {supported}", "make PYTHON=python3.12")
@@ -83,9 +85,9 @@ def check_ros(machine: Machine) -> Finding:
         return _check_sourced_ros(machine, ros)
     installed = [f"/opt/ros/{name}" for name in ("humble", "jazzy", "kilted") if machine.exists(f"/opt/ros/{name}")]
     if machine.architecture not in ("x86_64", "AMD64"):
-        remedy = f". {installed[-1]}/setup.bash" if installed else "sudo apt-get install ros-jazzy-ros-base (docs.ros.org)"
         detail = f"no ROS is sourced, and for {machine.architecture} there are no ROS wheels"
-        return Finding("ros", FAIL, detail, remedy)
+        install = "sudo apt-get install ros-jazzy-ros-base (package source: docs.ros.org)"
+        return Finding("ros", FAIL, detail, f". {installed[-1]}/setup.bash" if installed else install)
     if ros.kind == "wheels":
         return Finding("ros", OK, f"Jazzy from wheels in {ros.prefix}")
     if installed:
@@ -145,13 +147,14 @@ def check_socket_buffers(machine: Machine) -> Finding:
     """The kernel's cap on socket buffers; matters for images between machines."""
     names = ("rmem_max", "wmem_max")
     sizes = {name: machine.read(f"/proc/sys/net/core/{name}").strip() for name in names}
-    small = [f"net.core.{name} is {size}" for name, size in sizes.items() if size.isdigit() and int(size) < SOCKET_BUFFER]
+    small = [name for name, size in sizes.items() if size.isdigit() and int(size) < SOCKET_BUFFER]
+    found = ", ".join(f"net.core.{name} {size}" for name, size in sizes.items())
     if small:
         remedy = "sudo sysctl -w " + " ".join(f"net.core.{name}={SOCKET_BUFFER}" for name in names)
-        return Finding("sockets", WARN, f"{', '.join(small)}: images between machines may be lost", remedy)
+        return Finding("sockets", WARN, f"{found}: images between machines may be lost", remedy)
     if not all(sizes.values()):
         return Finding("sockets", WARN, "socket buffer limits cannot be read here", "sysctl net.core.rmem_max")
-    return Finding("sockets", OK, f"{', '.join(f'net.core.{name} {size}' for name, size in sizes.items())}")
+    return Finding("sockets", OK, found)
 
 
 def check_shared_memory(machine: Machine) -> Finding:
@@ -175,15 +178,15 @@ def check_real_time(machine: Machine) -> Finding:
     if machine.read("/proc/sys/kernel/sched_rt_runtime_us").strip() == "0":
         remedy = "sudo sysctl -w kernel.sched_rt_runtime_us=950000"
         return Finding("real time", WARN, "real-time threads get no time (kernel.sched_rt_runtime_us is 0)", remedy)
+    grant = "CAP_SYS_NICE" if capable else f"rtprio {limit}"
     kernel = "PREEMPT_RT kernel" if machine.read("/sys/kernel/realtime").strip() == "1" else "standard kernel"
-    return Finding("real time", OK, f"SCHED_FIFO permitted ({'CAP_SYS_NICE' if capable else f'rtprio {limit}'}), {kernel}")
+    return Finding("real time", OK, f"SCHED_FIFO permitted ({grant}), {kernel}")
 
 
 def check_accelerators(machine: Machine) -> Finding:
     """Matrix units of the CPU, an NVIDIA GPU, a Jetson with TensorRT."""
     flags = set(machine.read("/proc/cpuinfo").split())
-    units = (("amx_int8", "AMX"), ("avx512_vnni", "AVX-512 VNNI"), ("avx512f", "AVX-512"), ("avx2", "AVX2"), ("asimd", "NEON"))
-    found = [label for flag, label in units if flag in flags]
+    found = [label for flag, label in CPU_UNITS.items() if flag in flags]
     gpu = machine.output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]).strip()
     found += [f"NVIDIA {name.strip()}" for name in gpu.splitlines()]
     if machine.exists("/etc/nv_tegra_release"):

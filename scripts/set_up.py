@@ -44,8 +44,10 @@ def execute(title: str, command: Sequence[str], environment: Mapping[str, str] |
     log = BUILD / "log_set_up.txt"
     started = time.monotonic()
     with log.open("w") as stream:
-        result = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, check=False)
-    if result.returncode:
+        status = subprocess.run(
+            command, stdout=stream, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, check=False
+        ).returncode
+    if status:
         print("\n".join(log.read_text(errors="replace").splitlines()[-25:]), file=sys.stderr)
         raise SetUpError(f"{title} failed (the lines above; all of them in {log})")
     print(f"muon-ad: {title}: {time.monotonic() - started:.0f} s", flush=True)
@@ -137,7 +139,7 @@ def build_environment(machine: Machine) -> dict[str, str]:
 
 
 def colcon(machine: Machine, packages: Sequence[str]) -> None:
-    """Build packages of this checkout into install/: one merged prefix, Python sources linked so that edits are live."""
+    """Build packages of this checkout into install/: one merged prefix, Python sources linked (edits are live)."""
     environment = build_environment(machine)
     program = shutil.which("colcon", path=environment["PATH"])
     if program is None:
