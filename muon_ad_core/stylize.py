@@ -47,7 +47,7 @@ class Stylizer:
     """Runs a style engine. Not for several threads at once, except `add_style`, which may run beside `run`."""
 
     def __init__(self, package: EnginePackage, backend: str = "auto", threads: int = 0) -> None:
-        """threads: CPU threads, 0 for all cores. Raises EngineError for a package of another task or runtime trouble."""
+        """threads: CPU threads, 0 for all cores. Raises EngineError for an engine of another task."""
         if package.task != "style":
             raise EngineError(f"engine {package.name} is for {package.task}, not for style: choose a style engine")
         self.package = package
@@ -140,7 +140,8 @@ class Stylizer:
         """Stylise one frame (H, W, 3) RGB uint8 of any size; the result is valid until the next run."""
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not 0 < frame.size <= 3 * MAX_PIXELS:
             raise ParameterError(
-                f"a frame must be RGB uint8 (height, width, 3) of at most {MAX_PIXELS:,} pixels, got {frame.shape} {frame.dtype}"
+                f"a frame must be RGB uint8 (height, width, 3) of at most {MAX_PIXELS:,} pixels, "
+                f"got {frame.shape} {frame.dtype}"
             )
         if self._strength == 0:
             self._has_previous = False

@@ -67,9 +67,9 @@ class StudentTraining:
     batch: int = 2
     crop: int = 256
     style_side: int = 448
-    shipped_share: float = 0.75
-    lr: float = 3e-3
-    adamw_lr: float = 1e-3
+    shipped_share: float = 0.8
+    lr: float = 1e-3
+    adamw_lr: float = 1.5e-3
     weight_decay: float = 0.02
     decay_share: float = 0.3
     ema: float = 0.998
@@ -98,7 +98,8 @@ class StyledStudent(nn.Module):
         super().__init__()
         self.student = Student(config)
         self.encoder = StyleEncoder(config.code)
-        self.offsets = nn.Parameter(torch.zeros(shipped, config.code))
+        # Far apart from the start: from equal codes the styles take thousands of steps to part.
+        self.offsets = nn.Parameter(torch.randn(shipped, config.code))
 
     def code(self, pictures: Tensor, indices: Tensor) -> Tensor:
         """Codes of style pictures (B, 3, E, E); indices (B,) name the shipped style, -1 for none."""

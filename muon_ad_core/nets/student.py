@@ -65,7 +65,7 @@ class FiLM(nn.Module):
     def __init__(self, code: int, channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(code, 2 * channels)
-        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.normal_(self.linear.weight, std=0.04)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, features: Tensor, code: Tensor) -> Tensor:

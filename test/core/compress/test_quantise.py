@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""INT8 graphs: explicit Q/DQ, symmetric, per channel, and close to the float graph in every runtime."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
+onnx = pytest.importorskip("onnx", reason="the making wing needs onnx")
+
+from muon_ad_core.compress.export import count_macs, export_onnx  # noqa: E402
+from muon_ad_core.compress.quantise import quantise  # noqa: E402
+from muon_ad_core.engine.runtime import available_backends, open_graph  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(16, 4, 3))
+    folder = tmp_path_factory.mktemp("graphs")
+    axes = {"x": {2: "rows", 3: "columns"}, "y": {2: "out_rows", 3: "out_columns"}}
+    export_onnx(network, {"x": torch.zeros(1, 3, 24, 24)}, ["y"], folder / "float.onnx", axes)
+    random = np.random.default_rng(0)
+    frames = ({"x": random.normal(size=(1, 3, 24, 24)).astype(np.float32)} for _ in range(40))
+    quantise(folder / "float.onnx", folder / "int8.onnx", frames)
+    return folder / "float.onnx", folder / "int8.onnx"
+
+
+def test_weights_are_symmetric_int8_per_channel(graphs: tuple[Path, Path]) -> None:
+    model = onnx.load(graphs[1])
+    arrays = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    producers = {node.output[0]: node for node in model.graph.node}
+    assert model.opset_import[0].version == 17
+    assert len(convolutions) == 2
+    for node in convolutions:
+        assert producers[node.input[0]].op_type == "DequantizeLinear"
+        weight = producers[node.input[1]]
+        values, scales, zeros = (arrays[name] for name in weight.input)
+        assert values.dtype == np.int8
+        assert scales.shape == (values.shape[0],)
+        assert not zeros.any()
+
+
+@pytest.mark.parametrize("backend", available_backends())
+@pytest.mark.parametrize("side", [24, 40])
+def test_int8_is_close_to_float(graphs: tuple[Path, Path], backend: str, side: int) -> None:
+    x = np.random.default_rng(1).normal(size=(1, 3, side, side)).astype(np.float32)
+    expected = open_graph(graphs[0], backend, 1).run({"x": x})["y"].copy()
+    found = open_graph(graphs[1], backend, 1).run({"x": x})["y"]
+    assert found.shape == (1, 4, side - 2, side - 2)
+    assert np.abs(found - expected).mean() < 0.03 * np.abs(expected).mean()
+
+
+def test_macs_of_convolutions_and_linear_layers() -> None:
+    class Both(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = torch.nn.Conv2d(3, 8, 3, padding=1)
+            self.linear = torch.nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(self.convolution(x).mean((2, 3)))
+
+    assert count_macs(Both(), {"x": torch.zeros(1, 3, 10, 12)}) == 10 * 12 * 8 * 27 + 40

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stylizer on the shipped engine: sizes, strength, blending, levels, new styles, smoothing, errors."""
+
+import numpy as np
+import pytest
+from skimage import data
+
+from muon_ad_core.engine.package import EnginePackage, find_engine
+from muon_ad_core.errors import EngineError, ParameterError, StyleError
+from muon_ad_core.stylize import Stylizer
+
+
+@pytest.fixture(scope="module")
+def package() -> EnginePackage:
+    return EnginePackage.load(find_engine("student"))
+
+
+@pytest.fixture
+def stylizer(package: EnginePackage) -> Stylizer:
+    return Stylizer(package, threads=2)
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return np.ascontiguousarray(data.astronaut()[:240, :320])
+
+
+def difference(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.abs(first.astype(int) - second).mean())
+
+
+def test_at_least_eight_styles_that_differ(stylizer: Stylizer, photo: np.ndarray) -> None:
+    assert len(stylizer.style_names()) >= 8
+    pictures = []
+    for name in stylizer.style_names():
+        stylizer.set_style(name)
+        pictures.append(stylizer.run(photo).copy())
+    for index, picture in enumerate(pictures):
+        assert difference(picture, photo) > 10
+        assert all(difference(picture, other) > 2 for other in pictures[:index])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 300), (33, 97), (241, 319), (64, 64)])
+def test_any_size_at_every_level(stylizer: Stylizer, shape: tuple[int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    for level in stylizer.levels():
+        stylizer.set_level(level)
+        painted = stylizer.run(frame)
+        assert painted.shape == frame.shape
+        assert painted.dtype == np.uint8
+
+
+def test_strided_frames_are_taken(stylizer: Stylizer, photo: np.ndarray) -> None:
+    straight = stylizer.run(np.ascontiguousarray(photo[::2, ::2])).copy()
+    assert np.array_equal(stylizer.run(photo[::2, ::2]), straight)
+
+
+def test_strength_goes_from_the_input_to_the_style(stylizer: Stylizer, photo: np.ndarray) -> None:
+    full = stylizer.run(photo).copy()
+    stylizer.set_strength(0.5)
+    half = stylizer.run(photo).copy()
+    stylizer.set_strength(0.0)
+    assert np.array_equal(stylizer.run(photo), photo)
+    assert difference(half, (full.astype(int) + photo) // 2) <= 1
+
+
+def test_blend_goes_from_one_style_to_the_other(stylizer: Stylizer, photo: np.ndarray) -> None:
+    first, second = stylizer.style_names()[:2]
+
+    def painted(*arguments: object) -> np.ndarray:
+        stylizer.set_style(*arguments)  # type: ignore[arg-type]
+        return stylizer.run(photo).copy()
+
+    pure, other = painted(first), painted(second)
+    assert np.array_equal(painted(first, second, 0.0), pure)
+    assert np.array_equal(painted(first, second, 1.0), other)
+    between = painted(first, second, 0.5)
+    assert difference(between, pure) < difference(other, pure)
+    assert difference(between, other) < difference(other, pure)
+
+
+def test_a_picture_becomes_a_style(stylizer: Stylizer, photo: np.ndarray) -> None:
+    red = np.zeros((90, 120, 3), np.uint8)
+    red[..., 0] = 220
+    stylizer.add_style("red", red)
+    stylizer.add_style("green", red[..., [1, 0, 2]])
+    assert stylizer.style_names()[-2:] == ["red", "green"]
+    stylizer.set_style("red")
+    first = stylizer.run(photo).mean(axis=(0, 1))
+    stylizer.set_style("green")
+    second = stylizer.run(photo).mean(axis=(0, 1))
+    assert first[0] - first[1] > second[0] - second[1]
+
+
+def test_a_still_scene_gives_a_still_picture(stylizer: Stylizer, photo: np.ndarray) -> None:
+    first = stylizer.run(photo).copy()
+    assert np.array_equal(stylizer.run(photo), first)
+
+
+def test_smoothing_calms_noise_and_follows_motion(stylizer: Stylizer, photo: np.ndarray) -> None:
+    random = np.random.default_rng(0)
+    noisy = [np.clip(photo + random.normal(0, 3, photo.shape), 0, 255).astype(np.uint8) for _ in range(4)]
+
+    def flicker(smoothing: float) -> float:
+        stylizer.set_temporal_smoothing(smoothing)
+        painted = [stylizer.run(frame).copy() for frame in noisy]
+        return difference(painted[-1], painted[-2])
+
+    assert flicker(0.7) < 0.7 * flicker(0.0)
+    stylizer.set_temporal_smoothing(0.0)
+    other = np.ascontiguousarray(255 - photo)
+    expected = stylizer.run(other).copy()
+    stylizer.set_temporal_smoothing(0.9)
+    stylizer.run(photo)
+    assert difference(stylizer.run(other), expected) < 2
+
+
+def test_output_buffer_is_used_again(stylizer: Stylizer, photo: np.ndarray) -> None:
+    stylizer.warm_up(*photo.shape[:2])
+    first = stylizer.run(photo)
+    assert stylizer.run(photo) is first
+
+
+def test_errors_name_what_is_wrong(stylizer: Stylizer, photo: np.ndarray) -> None:
+    with pytest.raises(StyleError, match=f"unknown style 'nothing': choose one of {stylizer.style_names()[0]}"):
+        stylizer.set_style("nothing")
+    with pytest.raises(ParameterError, match="blend must be from 0 to 1"):
+        stylizer.set_style(stylizer.style_names()[0], "", 1.5)
+    with pytest.raises(ParameterError, match="strength must be from 0 to 1"):
+        stylizer.set_strength(-0.1)
+    with pytest.raises(EngineError, match="no level 'huge'"):
+        stylizer.set_level("huge")
+    with pytest.raises(ParameterError, match="a frame must be RGB uint8"):
+        stylizer.run(photo[..., 0])
+    with pytest.raises(StyleError, match="must be RGB uint8"):
+        stylizer.add_style("grey", photo[..., 0])
+
+
+def test_detection_engine_is_refused(package: EnginePackage) -> None:
+    other = EnginePackage(package.root, "eyes", "1", "detection", package.levels, package.manifest)
+    with pytest.raises(EngineError, match="eyes is for detection, not for style"):
+        Stylizer(other)
