@@ -77,7 +77,7 @@ def camera_node(source: str) -> NodeSpec | None:
     if source in SCENES:
         return NodeSpec("camera", "scene_camera", {"scene": source})
     if is_bag(Path(source)):
-        return NodeSpec("camera", "bag_player", {"bag": str(Path(source).absolute())})
+        return NodeSpec("camera", "bag_player", {"bag": str(Path(source).absolute()), "camera_only": True})
     return NodeSpec("camera", "video_camera", {"source": source})
 
 

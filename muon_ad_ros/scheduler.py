@@ -32,11 +32,12 @@ PERIOD = 1.0  # seconds between looks at the graph, and between reports
 SILENCE = 5.0  # seconds without a status after which a worker counts as gone
 DECISIONS = 20  # how many of the latest decisions are published
 
-# role -> default policy; style comes first, detection takes what is left
-DEFAULT_POLICIES = {"style": "FIFO", "detection": "OTHER", "source": "OTHER"}
+# role -> default policy and priority. Style comes first. A camera of ours stands for hardware, which no load delays, but
+# must not delay style. Detection takes what is left.
+DEFAULT_POLICIES = {"style": ("FIFO", 50), "source": ("FIFO", 40), "detection": ("OTHER", 30)}
 
 
-def policy_parameters(role: str, policy: str) -> tuple[ParameterSpec, ...]:
+def policy_parameters(role: str, policy: str, priority: int) -> tuple[ParameterSpec, ...]:
     """The parameters that say how workers of one role are scheduled."""
     return (
         ParameterSpec(
@@ -44,7 +45,7 @@ def policy_parameters(role: str, policy: str) -> tuple[ParameterSpec, ...]:
         ),
         ParameterSpec(
             f"{role}.priority",
-            50,
+            priority,
             f"Real-time priority for role {role} under FIFO and RR.",
             minimum=MIN_PRIORITY,
             maximum=MAX_PRIORITY,
@@ -75,7 +76,7 @@ class Scheduler(ManagedNode):
     """Sets the workers' policies through their own parameters and gathers their state."""
 
     def __init__(self) -> None:
-        specs = [spec for role, policy in DEFAULT_POLICIES.items() for spec in policy_parameters(role, policy)]
+        specs = [spec for role, default in DEFAULT_POLICIES.items() for spec in policy_parameters(role, *default)]
         super().__init__("scheduler", specs)
         self._workers: dict[str, Worker] = {}
         self._topics: set[str] = set()

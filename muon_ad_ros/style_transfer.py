@@ -51,8 +51,12 @@ class StyleEngine:
     def __init__(self, stylizer: Stylizer) -> None:
         self.stylizer = stylizer
         self.backend = stylizer.backend
-        self.level = ""
         self._automatic: LevelController | None = None
+
+    @property
+    def level(self) -> str:
+        """The level in use."""
+        return self.stylizer.level
 
     def set_level(self, level: str, deadline_ms: float) -> None:
         """Use a level of the engine, or choose among them by the deadline ("auto")."""
@@ -73,7 +77,6 @@ class StyleEngine:
     def _use(self, level: str) -> None:
         if level != self.level:
             self.stylizer.set_level(level)
-            self.level = level
 
 
 class StyleTransfer(FrameWorker):
@@ -195,19 +198,21 @@ class StyleTransfer(FrameWorker):
         path = Path(request.path).expanduser()
         name = request.name or path.stem
         try:
-            if self.loaded is None:
-                raise StyleError("no engine is loaded to make a style with: configure the node first")
-            stylizer = self.loaded.runner.stylizer
-            await self.in_background(lambda: stylizer.add_style(name, read_picture(path)))
+            await self.in_background(lambda: self._add_style(name, path))
         except UserError as error:
             response.message = str(error)
             return response
-        self._added_styles[name] = path
         self.renew_settings()  # the style in use may have been replaced
         self.get_logger().info(f"style {name} made from {path}")
         response.success, response.name = True, name
         response.message = f"choose it with: ros2 param set {self.get_fully_qualified_name()} style {name}"
         return response
+
+    def _add_style(self, name: str, path: Path) -> None:
+        if self.loaded is None:
+            raise StyleError("no engine is loaded to make a style with: configure the node first")
+        self.loaded.runner.stylizer.add_style(name, read_picture(path))
+        self._added_styles[name] = path
 
     def _list_styles(self, request: ListStyles.Request, response: ListStyles.Response) -> ListStyles.Response:
         response.names, response.current = self._styles(), self.parameters["style"]

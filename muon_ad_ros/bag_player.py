@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Node bag_player: plays a recording (MCAP or sqlite3) at its own pace, with pause, step, loop and /clock."""
+
+from __future__ import annotations
+
+import importlib
+import struct
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
+from std_srvs.srv import SetBool, Trigger
+
+from muon_ad_core.errors import SourceError, UserError
+from muon_ad_core.sources.bag import BagMessage, BagReader
+from muon_ad_core.sources.bag_types import Topic, restamped
+from muon_ad_core.sources.playback import PlaybackClock
+
+from . import qos
+from .bag_topics import COLOR_IMAGE, IMAGE, camera_names, parse_remaps, recorded_names
+from .managed import run_node
+from .parameters import ParameterSpec
+from .reporting import ReportingNode
+from .status import to_stamp
+
+FRESH, ORIGINAL = "fresh", "original"
+STAMPS_KEPT = 64  # recorded stamps whose fresh one is remembered, so that what belongs together stays so
+
+_REOPEN = "clean the node up first"
+BAG_PARAMETERS = (
+    ParameterSpec("bag", "", "Recording to play: a rosbag2 folder, or an .mcap or .db3 file.", fixed=_REOPEN),
+    ParameterSpec("topics", [], "Recorded names of the topics to play; empty: all.", fixed=_REOPEN),
+    ParameterSpec("remap", [], "New names, as in '/recorded/name:=color/image_raw'.", fixed=_REOPEN),
+    ParameterSpec(
+        "camera_only",
+        False,
+        "Play only what stands for the joint task's camera, under the names it subscribes to.",
+        fixed=_REOPEN,
+    ),
+    ParameterSpec("rate", 1.0, "Speed: 2 plays twice as fast.", minimum=0.01, maximum=100.0),
+    ParameterSpec("loop", True, "Start again at the end.", fixed=_REOPEN),
+    ParameterSpec("start_offset", 0.0, "Seconds to skip in every round.", minimum=0.0, maximum=1e9, fixed=_REOPEN),
+    ParameterSpec(
+        "stamps",
+        FRESH,
+        "fresh: header stamps are the time of publication. original: the recorded ones, in later rounds of a loop "
+        "moved on with the play time, which never runs back.",
+        choices=(FRESH, ORIGINAL),
+    ),
+    ParameterSpec("clock_rate", 0.0, "How often to publish play time on /clock, in Hz; 0: not.", minimum=0.0, maximum=1e3),
+    ParameterSpec("paused", False, "Begin paused; the services ~/pause and ~/step go on.", fixed=_REOPEN),
+)
+
+
+class Player:
+    """Plays a recording in a thread: waits for each message's instant and hands it to the node."""
+
+    def __init__(self, node: BagPlayer, reader: BagReader, messages: Iterator[BagMessage], clock: PlaybackClock) -> None:
+        self._node = node
+        self._reader = reader
+        self._messages = messages
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._stopping = False
+        self._steps = 0
+        self._next_tick = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="player", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        self._thread.join()
+
+    def pause(self, paused: bool) -> None:
+        """Pause, or go on."""
+        with self._condition:
+            (self._clock.pause if paused else self._clock.resume)(time.monotonic_ns())
+            self._condition.notify()
+
+    def step(self) -> bool:
+        """While paused, play the next message; returns whether it is paused."""
+        with self._condition:
+            self._steps += self._clock.paused
+            self._condition.notify()
+            return self._clock.paused
+
+    def set_rate(self, rate: float) -> None:
+        """Go on at another speed."""
+        with self._condition:
+            self._clock.set_rate(rate, time.monotonic_ns())
+            self._condition.notify()
+
+    def _run(self) -> None:
+        try:
+            for message in self._messages:
+                if not self._wait_for(message):
+                    return
+                self._node.play(message, self._play_ns)
+                if self._reader.damage:
+                    self._node.complain("damage", self._reader.damage)
+            self._node.get_logger().info(f"{self._reader.path} has been played to its end")
+        except UserError as error:
+            self._node.get_logger().error(str(error))
+        except Exception:
+            if self._node.context.ok():  # else it is going down, and publishing fails
+                raise
+
+    def _wait_for(self, message: BagMessage) -> bool:
+        """Wait for the message's instant; False when the player is being stopped."""
+        with self._condition:
+            self._play_ns = self._clock.admit(message.stamp_ns, message.round)
+            while not self._stopping:
+                if self._steps and self._clock.paused:
+                    self._steps -= 1
+                    self._clock.step(self._play_ns)
+                now_ns = time.monotonic_ns()
+                self._tick(now_ns)
+                due_ns = self._clock.due(self._play_ns)
+                if due_ns is not None and due_ns <= now_ns:
+                    return True
+                self._condition.wait(self._time_to_sleep(now_ns, due_ns))
+        return False
+
+    def _time_to_sleep(self, now_ns: int, due_ns: int | None) -> float | None:
+        """Seconds until the message or the next /clock is due, None for as long as it takes."""
+        instants = [due_ns / 1e9] if due_ns is not None else []
+        if self._node.clock_rate > 0.0:
+            instants.append(self._next_tick)
+        return max(0.0, min(instants) - now_ns / 1e9) if instants else None
+
+    def _tick(self, now_ns: int) -> None:
+        """Publish /clock when it is due."""
+        now = now_ns / 1e9
+        if self._node.clock_rate > 0.0 and now >= self._next_tick:
+            self._node.publish_clock(self._clock.play_time(now_ns))
+            self._next_tick = max(self._next_tick + 1.0 / self._node.clock_rate, now)
+
+
+class BagPlayer(ReportingNode):
+    """Publishes recorded messages as they are, without unpacking them; only stamps are rewritten, in place."""
+
+    role = "source"
+
+    def __init__(self) -> None:
+        super().__init__("bag_player", BAG_PARAMETERS)
+        self._reader: BagReader | None = None
+        self._player: Player | None = None
+        self._names: dict[str, str] = {}
+        self._publishers_of: dict[str, Publisher] = {}
+        self._fresh_stamps: OrderedDict[int, int] = OrderedDict()
+        self._clock_publisher: Any = None
+        self.create_service(SetBool, "~/pause", self._pause)
+        self.create_service(Trigger, "~/step", self._step)
+
+    @property
+    def clock_rate(self) -> float:
+        return self.parameters["clock_rate"]
+
+    # Lifecycle
+
+    def configure(self) -> None:
+        values = self.parameters.values
+        if not values["bag"]:
+            raise SourceError("the parameter bag is empty: name a rosbag2 folder, or an .mcap or .db3 file")
+        reader = self._reader = BagReader(values["bag"])
+        if reader.damage:
+            self.complain("damage", reader.damage)
+        remaps = parse_remaps(values["remap"])
+        if values["camera_only"]:
+            names = camera_names(reader.topics, remaps)
+        else:
+            names = recorded_names(reader.topics, values["topics"], remaps)
+        self._names = {name: played for name, played in names.items() if self._known(name, reader.topics[name])}
+        self._publishers_of = {name: self._make_publisher(name, reader.topics[name]) for name in self._names}
+        self._clock_publisher = self.create_publisher(Clock, "/clock", qos.result_data())
+        self.get_logger().info(f"{reader.path}: {', '.join(self._names.values())}, {reader.duration_ns / 1e9:.1f} s")
+
+    def activate(self) -> None:
+        assert self._reader is not None
+        values = self.parameters.values
+        messages = self._reader.messages(self._names, values["start_offset"], values["loop"])
+        start_ns = self._reader.start_ns + round(values["start_offset"] * 1e9)
+        clock = PlaybackClock(start_ns, time.monotonic_ns(), values["rate"], values["paused"])
+        self._player = Player(self, self._reader, messages, clock)
+        self.policy.keep()
+
+    def deactivate(self) -> None:
+        if self._player is not None:
+            self._player.stop()
+            self._player = None
+
+    def cleanup(self) -> None:
+        for publisher in (*self._publishers_of.values(), self._clock_publisher):
+            if publisher is not None:
+                self.destroy_publisher(publisher)
+        self._publishers_of, self._clock_publisher = {}, None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def parameters_changed(self, changed: frozenset[str]) -> None:
+        super().parameters_changed(changed)
+        if "rate" in changed and self._player is not None:
+            self._player.set_rate(self.parameters["rate"])
+
+    # Playing, in the player's thread
+
+    def play(self, message: BagMessage, play_ns: int) -> None:
+        """Publish a message whose instant has come."""
+        assert self._reader is not None
+        data = message.data
+        if self._reader.topics[message.topic].has_header:
+            data = restamped(data, self._stamp(data, play_ns - message.stamp_ns))
+        began = time.monotonic()
+        self._publishers_of[message.topic].publish(bytes(data))
+        if self._names[message.topic].lstrip("/") == COLOR_IMAGE:
+            self.ledger.received()
+            self.ledger.delivered()
+            self.reporter.record((time.monotonic() - began) * 1e3, missed=False)
+
+    def publish_clock(self, play_ns: int) -> None:
+        self._clock_publisher.publish(Clock(clock=to_stamp(play_ns)))
+
+    def _stamp(self, data: bytes, shift_ns: int) -> int:
+        """The stamp a serialized message gets; messages with the same recorded stamp get the same one."""
+        recorded_ns = _recorded_stamp(data)
+        if self.parameters["stamps"] == ORIGINAL:
+            return recorded_ns + shift_ns
+        fresh_ns = self._fresh_stamps.setdefault(recorded_ns + shift_ns, self.get_clock().now().nanoseconds)
+        while len(self._fresh_stamps) > STAMPS_KEPT:
+            self._fresh_stamps.popitem(last=False)
+        return fresh_ns
+
+    # Topics
+
+    def _known(self, name: str, topic: Topic) -> bool:
+        """Whether this machine has the topic's message type; says so if not."""
+        if _message_class(topic.type) is not None:
+            return True
+        self.get_logger().warning(f"{name} is left out: its message type {topic.type} is not installed")
+        return False
+
+    def _make_publisher(self, name: str, topic: Topic) -> Publisher:
+        profile: QoSProfile = qos.sensor_output() if topic.type == IMAGE else qos.result_data()
+        if topic.transient_local:
+            profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        return self.create_publisher(
+            _message_class(topic.type), self._names[name], profile, qos_overriding_options=qos.overridable()
+        )
+
+    # Services
+
+    def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._player is None:
+            response.message = "nothing is played: activate the node first"
+            return response
+        self._player.pause(request.data)
+        response.success, response.message = True, "paused" if request.data else "playing"
+        return response
+
+    def _step(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._player is not None and self._player.step()
+        response.message = "" if response.success else "pause first: ~/pause with data true"
+        return response
+
+
+def _message_class(message_type: str) -> Any:
+    """The Python class of a type such as "sensor_msgs/msg/Image"; None when it is not installed."""
+    package, _, name = message_type.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name, None)
+    except ImportError:
+        return None
+
+
+def _recorded_stamp(data: bytes) -> int:
+    """Header stamp of a serialized message that begins with a std_msgs/Header, in nanoseconds."""
+    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+def main() -> None:
+    sys.exit(run_node(BagPlayer))
+
+
+if __name__ == "__main__":
+    main()
