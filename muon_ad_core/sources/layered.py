@@ -63,7 +63,7 @@ class Warp(NamedTuple):
 
 
 class View:
-    """A virtual camera in a scene. Its pictures live in buffers that the next ``render`` overwrites."""
+    """A camera in a scene, to be put at any pose. Its depth picture is overwritten by the next one."""
 
     def __init__(self, scene: LayeredScene, camera: CameraModel) -> None:
         self._scene = scene
@@ -77,29 +77,29 @@ class View:
         self._enlarged = [np.empty((rows * GRID, columns * GRID), np.float32) for _ in range(2)]
         self._back, self._front, self._blend = (np.empty((*shape, 4), np.uint8) for _ in range(3))
         self._see_through = np.empty(shape, np.uint8)
-        self._color = np.empty((*shape, 3), np.uint8)
         self._depth = np.empty(shape, np.uint16)
         self._pose: Pose = np.eye(4)
         self._warps: tuple[Warp, ...] = ()
 
-    def render(self, pose: Pose) -> NDArray[np.uint8]:
-        """Colour picture seen from ``pose``: uint8 RGB, height x width x 3."""
+    def render(self, pose: Pose, target: NDArray[np.uint8]) -> None:
+        """Put the colour picture seen from ``pose`` into ``target``: uint8 RGB, height x width x 3."""
         layers = self._scene.background, self._scene.foreground
         self._pose = pose
         self._warps = tuple(self._solve(layer.inverse_depth) for layer in layers)
         for layer, warp, sampled in zip(layers, self._warps, (self._back, self._front), strict=True):
-            scale = layer.color.shape[1] / layer.inverse_depth.shape[1]
-            x, y = (self._enlarge(scale * source + (scale - 1) / 2, i) for i, source in enumerate(warp[:2]))
+            height, width = layer.inverse_depth.shape
+            x_scale, y_scale = layer.color.shape[1] / width, layer.color.shape[0] / height
+            x = self._enlarge(x_scale * warp.x + (x_scale - 1) / 2, 0)
+            y = self._enlarge(y_scale * warp.y + (y_scale - 1) / 2, 1)
             cv2.remap(layer.color, x, y, cv2.INTER_LINEAR, dst=sampled, borderMode=cv2.BORDER_REPLICATE)
         cv2.extractChannel(self._front, 3, self._see_through)
         cv2.cvtColor(self._see_through, cv2.COLOR_GRAY2RGBA, dst=self._blend)
         cv2.multiply(self._back, self._blend, self._blend, 1 / 255)
         cv2.add(self._front, self._blend, self._blend)
-        cv2.cvtColor(self._blend, cv2.COLOR_RGBA2RGB, dst=self._color)
-        return self._color
+        cv2.cvtColor(self._blend, cv2.COLOR_RGBA2RGB, dst=target)
 
     def depth(self) -> NDArray[np.uint16]:
-        """Depth of what was rendered, uint16 millimetres along the view's axis; 0 where sensors see none."""
+        """Depth of the rendered picture: uint16, millimetres along the view's axis, 0 where sensors see none."""
         back, front = (self._enlarge(self._project(warp)[2], i) for i, warp in enumerate(self._warps))
         is_back = self._see_through > 127
         np.copyto(front, back, where=is_back)
@@ -109,14 +109,14 @@ class View:
         return self._depth
 
     def flow_since(self, pose: Pose) -> tuple[Float, NDArray[np.bool_]]:
-        """True motion in pixels, at each pixel of what was rendered, since the camera was at ``pose``.
+        """True motion in pixels, at each pixel of the rendered picture, since the camera was at ``pose``.
 
         Returns the flow (float32, height x width x 2; the scene point was at ``pixel - flow``) and where that
         point is seen from both poses (bool, height x width).
         """
-        previous = View(self._scene, self._camera)
-        previous.render(pose)
         height, width = self._depth.shape
+        previous = View(self._scene, self._camera)
+        previous.render(pose, np.empty((height, width, 3), np.uint8))
         is_front = self._see_through < 128
         (back_x, back_y), (front_x, front_y) = (
             [self._enlarge(position, i).copy() for i, position in enumerate(previous._project(warp)[:2])]

@@ -25,7 +25,7 @@ PRINCIPAL_POINT_OFFSET = 31.086
 """Right minus left principal point x; depth = FOCAL_LENGTH * BASELINE / (disparity + this)."""
 BASELINE = 0.193001
 
-ATLAS_SCALE = 2
+ATLAS_SCALE = 1.5
 """Layers are stored enlarged, so that bilinear sampling keeps their sharpness while the camera moves."""
 STEEPEST_DISPARITY = 0.5
 """Largest change of disparity between neighbours in a layer; keeps the warp of ``layered`` contracting."""
@@ -61,9 +61,9 @@ class MotorcycleScene:
         gaze = [0.08 * cos + 0.02 * np.sin(3 * phase), 0.02 * np.sin(2 * phase), 0.0]
         return look_at(center, np.array(MIDDLE) + gaze, roll=0.006 * sin)
 
-    def view(self, camera: CameraModel) -> View:
+    def view(self) -> View:
         """A camera to render with."""
-        return View(self._layers, camera)
+        return View(self._layers, self.camera)
 
 
 @cache
@@ -150,6 +150,8 @@ def _reveal(left: Picture, right: Picture, hidden: Mask, seen_right: Mask, behin
 
 
 def _layer(color: Picture, disparity: Float) -> Layer:
-    enlarged = cv2.resize(color, None, fx=ATLAS_SCALE, fy=ATLAS_SCALE, interpolation=cv2.INTER_LANCZOS4)
+    height, width = disparity.shape
+    size = (round(ATLAS_SCALE * width), round(ATLAS_SCALE * height))
+    enlarged = cv2.resize(color, size, interpolation=cv2.INTER_LANCZOS4)
     inverse_depth = (smooth_slopes(disparity) + PRINCIPAL_POINT_OFFSET) / (FOCAL_LENGTH * BASELINE)
     return Layer(enlarged, inverse_depth.astype(np.float32))

@@ -58,34 +58,32 @@ class Gallery:
         target = middle + [0.1 * np.sin(phase + number), 0.05 * np.cos(phase), WALL_DISTANCE]
         return look_at(center, target, roll=0.02 * np.sin(phase))
 
-    def view(self, camera: CameraModel) -> GalleryView:
+    def view(self) -> GalleryView:
         """A camera to render with."""
-        return GalleryView(self._photographs, camera)
+        return GalleryView(self._photographs, self.camera)
 
 
 class GalleryView:
-    """A virtual camera in the gallery. Its picture lives in a buffer that the next ``render`` overwrites."""
+    """A camera in the gallery, to be put at any pose."""
 
     def __init__(self, photographs: list[Photograph], camera: CameraModel) -> None:
         self._photographs = photographs
         self._camera = camera
         self._pose: Pose = np.eye(4)
         self._sampled = np.empty((camera.height, camera.width, 4), np.uint8)
-        self._color = np.empty((camera.height, camera.width, 3), np.uint8)
 
-    def render(self, pose: Pose) -> NDArray[np.uint8]:
-        """Colour picture seen from ``pose``: uint8 RGB, height x width x 3."""
+    def render(self, pose: Pose, target: NDArray[np.uint8]) -> None:
+        """Put the colour picture seen from ``pose`` into ``target``: uint8 RGB, height x width x 3."""
         self._pose = pose
         cv2.warpPerspective(
             self._photographs[_number(pose)].pixels,
             self._to_photograph(pose),
-            self._color.shape[1::-1],
+            self._sampled.shape[1::-1],
             dst=self._sampled,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-        cv2.cvtColor(self._sampled, cv2.COLOR_RGBA2RGB, dst=self._color)
-        return self._color
+        cv2.cvtColor(self._sampled, cv2.COLOR_RGBA2RGB, dst=target)
 
     def depth(self) -> None:
         """Photographs come without depth."""
@@ -93,7 +91,7 @@ class GalleryView:
 
     def flow_since(self, pose: Pose) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """True motion as in ``layered.View.flow_since``; valid nowhere when the photograph has changed."""
-        height, width = self._color.shape[:2]
+        height, width = self._sampled.shape[:2]
         x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
         h = np.linalg.inv(self._to_photograph(pose)) @ self._to_photograph(self._pose)
         was_x, was_y, scale = (row[0] * x + row[1] * y + row[2] for row in h)

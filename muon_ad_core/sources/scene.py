@@ -18,9 +18,9 @@ from muon_ad_core.sources.pan import Gallery
 
 
 class SceneView(Protocol):
-    """A virtual camera in a scene, see ``layered.View``."""
+    """A camera in a scene, see ``layered.View``."""
 
-    def render(self, pose: Pose) -> NDArray[np.uint8]: ...
+    def render(self, pose: Pose, target: NDArray[np.uint8]) -> None: ...
 
     def depth(self) -> NDArray[np.uint16] | None: ...
 
@@ -28,7 +28,7 @@ class SceneView(Protocol):
 
 
 class Scene(Protocol):
-    """Something to film: the camera that suits it, its path, and views of it."""
+    """Something to film, and the camera that suits it."""
 
     camera: CameraModel
 
@@ -36,7 +36,7 @@ class Scene(Protocol):
 
     def pose(self, seconds: float) -> Pose: ...
 
-    def view(self, camera: CameraModel) -> SceneView: ...
+    def view(self) -> SceneView: ...
 
 
 SCENES: dict[str, type[Scene]] = {"motorcycle": MotorcycleScene, "pan": Gallery}
@@ -78,8 +78,8 @@ class SceneSource:
         self._scene = SCENES[name](width, height)
         self.camera: CameraModel = self._scene.camera
         self.csi_camera: CameraModel = dataclasses.replace(self.camera, baseline=CSI_BASELINE)
-        self._view = self._scene.view(self.camera)
-        self._csi_view = self._scene.view(self.csi_camera)
+        self._view = self._scene.view()
+        self._color, self._second = (np.empty((height, width, 3), np.uint8) for _ in range(2))
 
     def pose(self, index: int) -> Pose:
         """True camera-to-world pose of the colour camera in frame ``index``, 4x4, metres."""
@@ -96,13 +96,12 @@ class SceneSource:
 
         Leaving out the second camera's picture saves nearly half of the time.
         """
-        frame = Frame(
-            color=self._view.render(self.pose(index)),
-            stamp_ns=round(index * NANOSECONDS / self.rate),
-            index=index,
-            depth=self._view.depth(),
-            second=self._csi_view.render(self.csi_pose(index)) if with_second else None,
-        )
+        frame = Frame(self._color, stamp_ns=round(index * NANOSECONDS / self.rate), index=index)
+        if with_second:
+            frame.second = self._second
+            self._view.render(self.csi_pose(index), self._second)
+        self._view.render(self.pose(index), self._color)
+        frame.depth = self._view.depth()
         if with_flow:
             frame.flow, frame.flow_valid = self._view.flow_since(self.pose(index - 1))
         return frame
