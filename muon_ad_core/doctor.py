@@ -55,11 +55,14 @@ def check_python(machine: Machine) -> Finding:
     if machine.python_version > NEWEST_PYTHON and machine.ros().kind != "sourced":
         supported = f"the ROS wheels exist for {_dotted(OLDEST_PYTHON)} to {_dotted(NEWEST_PYTHON)}"
         return Finding("python", FAIL, f"{where} is too new, {supported}", "make PYTHON=python3.12")
+    missing = {}
     if not machine.has_module("ensurepip"):
-        return _needs_packages("python", f"{where} cannot make virtual environments", f"python{version}-venv")
-    header = machine.python_header()
-    if not machine.exists(header):
-        return _needs_packages("python", f"{where} lacks its C headers ({header})", f"python{version}-dev")
+        missing["venv"] = "ensurepip"
+    if not machine.exists(machine.python_header()):
+        missing["dev"] = str(machine.python_header())
+    if missing:
+        packages = [f"python{version}-{part}" for part in missing]
+        return _needs_packages("python", f"{where} lacks {' and '.join(missing.values())}", *packages)
     return Finding("python", OK, where)
 
 
