@@ -31,7 +31,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             respawn_delay=2.0,
             output="screen",
         )
-        for spec in joint_task(given["source"], given["style"])
+        for spec in joint_task(given["source"], given["style"], common["use_sim_time"])
     ]
 
 

@@ -53,12 +53,12 @@ LAUNCH_ARGUMENTS = (
 )
 
 
-def joint_task(source: str = "motorcycle", style: str = "") -> list[NodeSpec]:
+def joint_task(source: str = "motorcycle", style: str = "", use_sim_time: bool = False) -> list[NodeSpec]:
     """Camera in, stylised picture and detections out, and the scheduler that keeps style first.
 
     `source` is as in the launch argument of that name; `style` empty leaves the parameter file's.
     """
-    camera = camera_node(source)
+    camera = camera_node(source, use_sim_time)
     return [
         *([camera] if camera else []),
         NodeSpec("style_transfer", "style_transfer", {"style": style} if style else {}),
@@ -70,14 +70,18 @@ def joint_task(source: str = "motorcycle", style: str = "") -> list[NodeSpec]:
 TASKS = {"joint_task": joint_task}
 
 
-def camera_node(source: str) -> NodeSpec | None:
-    """The node named `camera` for `source`; None when another node publishes the pictures."""
+def camera_node(source: str, use_sim_time: bool = False) -> NodeSpec | None:
+    """The node named `camera` for `source`; None when another node publishes the pictures.
+
+    A bag's time rules in simulated time: it keeps its stamps then and publishes /clock.
+    """
     if source in ("", NO_SOURCE):
         return None
     if source in SCENES:
         return NodeSpec("camera", "scene_camera", {"scene": source})
     if is_bag(Path(source)):
-        return NodeSpec("camera", "bag_player", {"bag": str(Path(source).absolute()), "camera_only": True})
+        sim_time = {"stamps": "original", "clock_rate": 100.0} if use_sim_time else {}
+        return NodeSpec("camera", "bag_player", {"bag": str(Path(source).absolute()), "camera_only": True, **sim_time})
     return NodeSpec("camera", "video_camera", {"source": source})
 
 
@@ -91,6 +95,6 @@ def parameter_file(task: str) -> Path:
     installed = CONFIG_FOLDER / f"{task}.yaml"
     if installed.is_file():
         return installed
-    from ament_index_python.packages import get_package_share_directory  # not needed in a source tree
+    from ament_index_python.packages import get_package_share_directory  # missing where nothing is installed
 
     return Path(get_package_share_directory(PACKAGE), "config", f"{task}.yaml")

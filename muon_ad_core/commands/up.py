@@ -56,5 +56,5 @@ def run(args: argparse.Namespace) -> int:
         respawn=not args.no_respawn,
         use_sim_time=args.use_sim_time,
     )
-    nodes = TASKS[args.task](args.source, args.style)
+    nodes = TASKS[args.task](args.source, args.style, args.use_sim_time)
     return Starter(nodes, options, child_environment()).run(args.duration)
