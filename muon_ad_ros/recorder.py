@@ -52,9 +52,8 @@ JOINT_TASK_TOPICS = [
     "/rosout",
 ]
 LOOK_PERIOD = 0.25  # seconds between looks for topics that have appeared
-QUEUE_LENGTH = 1000  # messages
-MOST_PICTURES = 24  # raw pictures in the queue: 22 MB at 640x480
-WRITER_NICENESS = 10
+MOST_PICTURES = 24  # raw pictures that wait to be written: 22 MB at 640x480
+WRITER_NICENESS = 5
 
 _NOT_WHILE_RECORDING = "deactivate and clean the node up first"
 PARAMETERS = (
@@ -102,9 +101,8 @@ class RecordingThread:
         self.jpeg_quality = 80
         self.written = 0
         self.pictures_left_out = 0
-        self.messages_lost = 0
         self._file = McapFile(path, MessageDefinitions.from_environment())
-        self._queue: queue.Queue[Received | None] = queue.Queue(QUEUE_LENGTH)
+        self._queue: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         self._pictures = threading.Semaphore(MOST_PICTURES)
         self._reader = RgbReader()
         self._jpeg = JpegWriter()
@@ -112,14 +110,11 @@ class RecordingThread:
         self._thread.start()
 
     def put(self, received: Received) -> None:
-        """Hand over a message; never waits. What does not fit any more is counted."""
+        """Hand over a message; never waits. A picture too many is left out, all else is small enough to wait."""
         if received.picture and not self._pictures.acquire(blocking=False):
             self.pictures_left_out += 1
-            return
-        try:
-            self._queue.put_nowait(received)
-        except queue.Full:
-            self.messages_lost += 1
+        else:
+            self._queue.put(received)
 
     def close(self) -> None:
         """Write what is waiting and finish the file."""
@@ -179,9 +174,11 @@ class Recorder(ManagedNode):
         self._own_subscriptions.clear()
         recording, self._recording = self._recording, None
         recording.close()
-        self.get_logger().info(
-            f"recorded {recording.written} messages in {self.parameters['output']}; "
-            f"left out {recording.pictures_left_out} pictures, lost {recording.messages_lost} messages"
+        # Not by the logger: after Ctrl-C there is no context left to publish on /rosout.
+        print(
+            f"[INFO] recorded {recording.written} messages in {self.parameters['output']}; "
+            f"left out {recording.pictures_left_out} pictures",
+            flush=True,
         )
 
     def parameters_changed(self, changed: frozenset[str]) -> None:
@@ -192,7 +189,8 @@ class Recorder(ManagedNode):
         present = dict(self.get_topic_names_and_types())
         for topic in self.parameters["topics"]:
             name = self.resolve_topic_name(topic)
-            if name in present and name not in self._own_subscriptions:
+            published = name in present and self.count_publishers(name) > 0
+            if published and name not in self._own_subscriptions:
                 self._own_subscriptions[name] = self._subscribe(topic, name, present[name][0])
 
     def _subscribe(self, topic: str, name: str, message_type: str) -> Any:

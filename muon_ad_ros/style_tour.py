@@ -20,8 +20,7 @@ from muon_ad_msgs.srv import ListStyles
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 
-from muon_ad_core.bench.recording import MEASURING
-from muon_ad_core.bench.tour import choose_styles, plan_tour
+from muon_ad_core.bench.tour import MEASURING, choose_styles, plan_tour
 from muon_ad_core.errors import UserError
 
 from . import qos

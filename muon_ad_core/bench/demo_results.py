@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -74,17 +74,19 @@ def _write_pictures(
     window = recording.window()
     assert window is not None
     begin, end = window
-    measured = {key for key, at in recording.camera.items() if begin <= at < end}
+    measured = {key for key, at in recording.frames.items() if begin <= at < end}
     keys = [key for key in complete_keys(reader) if key in measured]
     if not keys:
         return None
     segments = style_segments(report["changes"], report["seconds"])
-    moments = choose_moments({key: (recording.camera[key] - begin) / 1e9 for key in keys}, segments, recording)
+    moments = choose_moments(
+        {key: (recording.frames[key] - begin) / 1e9 for key in keys}, segments, recording.detections
+    )
     latencies = {timing.key: timing.total_ms for timing in recording.style_timings}
     detections = DetectionLog(reader)
     rows = []
     for pair in frame_pairs(reader, frozenset(moments)):
-        at = (recording.camera[pair.key] - begin) / 1e9
+        at = (recording.frames[pair.key] - begin) / 1e9
         latency = f"   ·   {latencies[pair.key]:.1f} ms" if pair.key in latencies else ""
         caption = f"{at:.1f} s   ·   {style_at(segments, at)}{latency}"
         rows.append(SheetRow(caption, (pair.color, pair.stylized, detections.draw(pair))))
@@ -95,27 +97,31 @@ def _write_pictures(
         folder / VIDEO,
         pairs,
         DetectionLog(reader),
-        lambda key: style_at(segments, (recording.camera[key] - begin) / 1e9).replace("→", "->"),
+        lambda key: style_at(segments, (recording.frames[key] - begin) / 1e9).replace("→", "->"),
     )
     return sheet_jpeg(figure)
 
 
 def choose_moments(
-    instants: Mapping[FrameKey, float], segments: Sequence[Segment], recording: JointRecording
+    instants: Mapping[FrameKey, float], segments: Sequence[Segment], searched: Container[FrameKey]
 ) -> list[FrameKey]:
-    """The frames nearest to the middle of each style's stretch, or spread over the run when there are few stretches.
+    """For each style's stretch (or spread over the run, when there are few) the frame nearest to its middle.
 
-    Frames in which objects were looked for are preferred.
+    A frame of the `searched` ones, in which objects were looked for, is preferred within the same stretch.
     """
-    searched = {key: at for key, at in instants.items() if key in recording.detections} or dict(instants)
-    middles = [(begin + end) / 2 for begin, end, _ in segments]
-    if len(middles) < FEWEST_MOMENTS:
-        last = max(instants.values())
-        middles = [last * (number + 0.5) / FEWEST_MOMENTS for number in range(FEWEST_MOMENTS)]
-    while len(middles) > MOST_MOMENTS:
-        del middles[len(middles) // 2]
-    nearest = {min(searched, key=lambda key: abs(searched[key] - middle)) for middle in middles}
-    return sorted(nearest, key=searched.__getitem__)
+    stretches = [(begin, end) for begin, end, _ in segments]
+    if len(stretches) < FEWEST_MOMENTS:
+        step = max(instants.values()) / FEWEST_MOMENTS
+        stretches = [(number * step, (number + 1) * step) for number in range(FEWEST_MOMENTS)]
+    while len(stretches) > MOST_MOMENTS:
+        del stretches[len(stretches) // 2]
+
+    def unfitness(key: FrameKey, begin: float, end: float) -> tuple[bool, bool, float]:
+        outside = not begin <= instants[key] < end
+        return outside, key not in searched, abs(instants[key] - (begin + end) / 2)
+
+    nearest = {min(instants, key=lambda key: unfitness(key, begin, end)) for begin, end in stretches}
+    return sorted(nearest, key=instants.__getitem__)
 
 
 def style_at(segments: Sequence[Segment], seconds: float) -> str:

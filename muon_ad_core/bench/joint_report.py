@@ -18,7 +18,7 @@ from typing import Any
 from muon_ad_core.bench.goals import judge
 from muon_ad_core.bench.processes import ProcessUse
 from muon_ad_core.bench.recording import (
-    MEASURING,
+    FOREIGN_CLOCK_NS,
     NANOSECONDS,
     STAGES,
     FrameKey,
@@ -26,12 +26,12 @@ from muon_ad_core.bench.recording import (
     Status,
     Timing,
 )
+from muon_ad_core.bench.tour import MEASURING
 from muon_ad_core.bench.witness import Stalls
 
 SCHEMA = "muon-ad-joint-report"
 SCHEMA_VERSION = 1
 PERCENTS = (50.0, 90.0, 99.0)
-FOREIGN_CLOCK_MS = 10_000.0  # a greater age compares the stamps of two different clocks
 UNACCOUNTED = "unaccounted"
 
 
@@ -48,10 +48,12 @@ class Run:
     torch_nodes: Sequence[str] = ()  # processes in which PyTorch was found
 
     def frames(self) -> list[FrameKey]:
-        """The frames the camera published in the measured time, as the recorder saw them come."""
-        camera = self.recording.camera
-        within = (key for key, at in camera.items() if self.begin_ns <= at < self.end_ns)
-        return sorted(within, key=camera.__getitem__)
+        """The frames of the measured time in the order of their stamps.
+
+        Any message about a frame tells of it: of a picture that did not reach the recorder, the calibration, a timing
+        or a result did.
+        """
+        return sorted(key for key, at in self.recording.frames.items() if self.begin_ns <= at < self.end_ns)
 
     def seconds(self, at_ns: int) -> float:
         """An instant in seconds since the beginning of the measured time."""
@@ -83,7 +85,8 @@ def build_report(run: Run) -> dict[str, Any]:
         "detection_latency_ms": summarize(_totals(frames, recording.detection_timings)),
         "drops": _style_drops(recording.statuses, drops, len(frames) - len(stylized)),
         "drops_by_node": drops,
-        "timings_not_recorded": _sequence_gaps(timed),
+        "timings_not_recorded": _sequence_gaps(timed, recording.style_timings),
+        "source_rate_hz": _source_rate(recording.statuses, run.begin_ns, run.end_ns),
         **_nodes(run),
         "stalls": _stalls(run),
         "machine_use": dict(run.machine_use),
@@ -91,9 +94,9 @@ def build_report(run: Run) -> dict[str, Any]:
         "changes": _changes(run),
         "per_second": _per_second(run, frames, timings, came_out),
         "frames": {
-            "at_s": [run.seconds(recording.camera[timing.key]) for timing in timed],
+            "at_s": [run.seconds(recording.frames[timing.key]) for timing in timed],
             "latency_ms": [round(timing.total_ms, 3) for timing in timed],
-            "lost_at_s": [run.seconds(recording.camera[key]) for key in frames if key not in came_out],
+            "lost_at_s": [run.seconds(recording.frames[key]) for key in frames if key not in came_out],
         },
     }
     return {**report, "goals": judge(report)}
@@ -222,21 +225,17 @@ def _changes(run: Run) -> list[dict[str, Any]]:
 def _per_second(
     run: Run, frames: Sequence[FrameKey], timings: Mapping[FrameKey, Timing], came_out: Container[FrameKey]
 ) -> dict[str, list[Any]]:
-    """One entry for each whole or begun second: events in it, and latencies of the frames taken in it."""
+    """One entry for each whole or begun second: the frames taken in it, what became of them, and their latencies."""
     recording = run.recording
     seconds = max(1, math.ceil((run.end_ns - run.begin_ns) / NANOSECONDS))
     taken: list[list[FrameKey]] = [[] for _ in range(seconds)]
     for key in frames:
-        taken[(recording.camera[key] - run.begin_ns) // NANOSECONDS].append(key)
-    detections = [0] * seconds
-    for at in recording.detections.values():
-        if run.begin_ns <= at < run.end_ns:
-            detections[(at - run.begin_ns) // NANOSECONDS] += 1
+        taken[(recording.frames[key] - run.begin_ns) // NANOSECONDS].append(key)
     latencies = [summarize(timings[key].total_ms for key in keys if key in timings) for keys in taken]
     return {
         "frames_in": [len(keys) for keys in taken],
         "frames_stylized": [sum(key in came_out for key in keys) for keys in taken],
-        "detections": detections,
+        "detections": [sum(key in recording.detections for key in keys) for keys in taken],
         **{f"latency_{name}_ms": [entry[name] for entry in latencies] for name in ("p50", "p99", "max")},
     }
 
@@ -253,11 +252,22 @@ def _totals(frames: Iterable[FrameKey], timings: Iterable[Timing]) -> Iterator[f
 
 def _ages(frames: Iterable[FrameKey], arrivals: Mapping[FrameKey, int]) -> Iterator[float]:
     """Milliseconds from each frame's stamp to the arrival of its result, where one clock made both."""
-    ages = ((arrivals[key] - key[0]) / 1e6 for key in frames if key in arrivals)
-    return (age for age in ages if 0.0 <= age < FOREIGN_CLOCK_MS)
+    ages_ns = (arrivals[key] - key[0] for key in frames if key in arrivals)
+    return (age / 1e6 for age in ages_ns if 0 <= age < FOREIGN_CLOCK_NS)
 
 
-def _sequence_gaps(timings: Sequence[Timing]) -> int:
-    """How many timings a worker published that did not reach the recording."""
-    numbers = sorted(timing.sequence for timing in timings)
-    return max(0, numbers[-1] - numbers[0] + 1 - len(numbers)) if numbers else 0
+def _sequence_gaps(measured: Sequence[Timing], recorded: Iterable[Timing]) -> int:
+    """How many timings the worker published between the first and the last measured one that were not recorded."""
+    if not measured:
+        return 0
+    first, last = (extreme(timing.sequence for timing in measured) for extreme in (min, max))
+    seen = {timing.sequence for timing in recorded if first <= timing.sequence <= last}
+    return max(0, last - first + 1 - len(seen))  # a restarted worker counts anew
+
+
+def _source_rate(statuses: Iterable[Status], begin_ns: int, end_ns: int) -> float | None:
+    """Frames a second by the camera's own count, between its first and last report of the measured time."""
+    rows = [row for row in statuses if row.role == "source" and begin_ns <= row.at_ns < end_ns]
+    if len(rows) < 2:
+        return None
+    return (rows[-1].frames_out - rows[0].frames_out) * NANOSECONDS / (rows[-1].at_ns - rows[0].at_ns)

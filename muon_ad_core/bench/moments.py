@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,21 +36,17 @@ class DetectionLog:
     """What was detected when, for drawing."""
 
     def __init__(self, reader: RecordingReader) -> None:
-        self._found: dict[FrameKey, Detections] = {}
         self._classes: Sequence[str] = ()
+        found: dict[FrameKey, Detections] = {}
         for key, detections, self._classes in reader.detections():
-            self._found[key] = detections
-        self._latest: Detections | None = None
-
-    def __contains__(self, key: FrameKey) -> bool:
-        return key in self._found
+            found[key] = detections
+        self._found = sorted(found.items(), key=lambda entry: entry[0])
+        self._keys = [key for key, _ in self._found]
 
     def draw(self, pair: FramePair) -> NDArray[np.uint8]:
-        """The camera's picture with what was found in it; with the previous find where this frame was not searched."""
-        self._latest = self._found.get(pair.key, self._latest)
-        if self._latest is None:
-            return pair.color
-        return draw_detections(pair.color, self._latest, self._classes)
+        """The camera's picture with the newest detections of this or an earlier frame, as a live viewer shows them."""
+        index = bisect_right(self._keys, pair.key) - 1
+        return draw_detections(pair.color, self._found[index][1], self._classes) if index >= 0 else pair.color
 
 
 def frame_pairs(reader: RecordingReader, wanted: frozenset[FrameKey] | None = None) -> Iterator[FramePair]:

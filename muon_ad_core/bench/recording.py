@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader, AnyReaderError
 
+from muon_ad_core.bench.tour import MEASURING
 from muon_ad_core.detect.detector import Detections
 from muon_ad_core.errors import SourceError
 
@@ -20,12 +21,11 @@ FrameKey = tuple[int, str]
 """Stamp in nanoseconds and frame_id: they identify a frame on its way, whatever is dropped between."""
 
 STAGES = ("transport", "wait", "convert", "infer", "publish")
-MEASURING = "measuring"
-"""The recorder's parameter that marks the measured time."""
 COLOR_PICTURES = "color/image_raw/compressed"
 STYLIZED_PICTURES = "stylized/image_raw/compressed"
 DETECTIONS = "detections"
 NANOSECONDS = 1_000_000_000
+FOREIGN_CLOCK_NS = 10 * NANOSECONDS  # a stamp further from its arrival was made by another clock
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,16 @@ class Change:
 
 @dataclass
 class JointRecording:
-    """All of a recording but the pictures; instants are nanoseconds of the system clock at the recorder."""
+    """All of a recording but the pictures; instants and arrivals (at the recorder) are nanoseconds of the system clock.
 
-    camera: dict[FrameKey, int] = field(default_factory=dict)  # when the recorder saw the frame
-    stylized: dict[FrameKey, int] = field(default_factory=dict)
-    stylized_info: dict[FrameKey, int] = field(default_factory=dict)
-    detections: dict[FrameKey, int] = field(default_factory=dict)
+    A frame's instant is its stamp, so that a recorder that lags behind misplaces nothing; where another clock made
+    the stamp, it is the arrival of the first message about the frame.
+    """
+
+    frames: dict[FrameKey, int] = field(default_factory=dict)  # instant of every frame that any message was about
+    stylized: dict[FrameKey, int] = field(default_factory=dict)  # arrival of the stylised picture
+    stylized_info: dict[FrameKey, int] = field(default_factory=dict)  # arrival of its calibration
+    detections: dict[FrameKey, int] = field(default_factory=dict)  # arrival of the detections
     style_timings: list[Timing] = field(default_factory=list)
     detection_timings: list[Timing] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
@@ -90,7 +94,7 @@ class JointRecording:
         begin = next((mark.at_ns for mark in marks if mark.value), None)
         if begin is None:
             return None
-        last = max([begin, *self.camera.values()])
+        last = max([begin, *self.frames.values()])
         return begin, next((mark.at_ns for mark in marks if not mark.value and mark.at_ns > begin), last)
 
 
@@ -158,15 +162,17 @@ def decode_jpeg(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _take(recording: JointRecording, topic: str, at_ns: int, message: Any) -> None:
     """Add one message to the rows."""
     kind = next((kind for kind in _TAKERS if topic.endswith(kind)), None)
-    if kind is not None:
-        _TAKERS[kind](recording, at_ns, message)
+    if kind is None:
+        return
+    if kind in _ABOUT_FRAMES:
+        header = getattr(message, "header", message)  # of a picture, the header alone is recorded
+        key = frame_key(header)
+        recording.frames.setdefault(key, key[0] if abs(key[0] - at_ns) < FOREIGN_CLOCK_NS else at_ns)
+    _TAKERS[kind](recording, at_ns, message)
 
 
-def _take_camera(recording: JointRecording, at_ns: int, message: Any) -> None:
-    header = getattr(message, "header", message)  # a header alone, or the calibration published with the picture
-    recording.camera.setdefault(frame_key(header), at_ns)
-    if hasattr(message, "width"):
-        recording.picture_size = (message.width, message.height)
+def _take_camera_info(recording: JointRecording, at_ns: int, message: Any) -> None:
+    recording.picture_size = (message.width, message.height)
 
 
 def _take_stylized(recording: JointRecording, at_ns: int, message: Any) -> None:
@@ -205,9 +211,10 @@ def _take_status(recording: JointRecording, at_ns: int, message: Any) -> None:
 
 
 def _take_parameter_event(recording: JointRecording, at_ns: int, message: Any) -> None:
+    stamp_ns = message.stamp.sec * NANOSECONDS + message.stamp.nanosec
     for parameter in [*message.new_parameters, *message.changed_parameters]:
         value = _parameter_value(parameter.value)
-        recording.changes.append(Change(at_ns, message.node, parameter.name, value))
+        recording.changes.append(Change(stamp_ns, message.node, parameter.name, value))
 
 
 def _timing(message: Any) -> Timing:
@@ -220,15 +227,17 @@ def _timing(message: Any) -> Timing:
     )
 
 
-_TAKERS: dict[str, Callable[[JointRecording, int, Any], None]] = {
-    "color/image_raw/header": _take_camera,
-    "color/camera_info": _take_camera,
+_ABOUT_FRAMES: dict[str, Callable[[JointRecording, int, Any], None]] = {
+    "color/image_raw/header": lambda rows, at_ns, message: None,
+    "color/camera_info": _take_camera_info,
     "stylized/image_raw/header": _take_stylized,
     "stylized/camera_info": _take_stylized_info,
     f"/{DETECTIONS}": _take_detections,
-    "style_transfer/timing": lambda rows, _, message: rows.style_timings.append(_timing(message)),
-    "detector/timing": lambda rows, _, message: rows.detection_timings.append(_timing(message)),
-    "scheduler/status": lambda rows, _, message: None,  # repeats the workers' own
+    "style_transfer/timing": lambda rows, at_ns, message: rows.style_timings.append(_timing(message)),
+    "detector/timing": lambda rows, at_ns, message: rows.detection_timings.append(_timing(message)),
+}
+_TAKERS = _ABOUT_FRAMES | {
+    "scheduler/status": lambda rows, at_ns, message: None,  # repeats the workers' own
     "/status": _take_status,
     "/parameter_events": _take_parameter_event,
 }

@@ -84,15 +84,16 @@ class Plot:
         self._text(x + side, self._top + 11 + 15 * row, label, f"{'' if fits else 'end '}{style}-text")
 
     def strip(self, segments: Sequence[tuple[float, float, str]]) -> None:
-        """Named stretches of the horizontal axis, above the plot; a name that does not fit becomes a number."""
+        """Named stretches of the horizontal axis, above the plot; numbered, and named where the name fits."""
         for number, (begin, end, name) in enumerate(segments):
             left, right = self.x(begin), self.x(end)
             self._parts.append(
                 f'<rect class="strip{number % 2}" x="{left}" y="1" width="{max(1.0, right - left - 1):.1f}" '
                 f'height="20" rx="3"><title>{escape(name)}</title></rect>'
             )
-            fits = CHARACTER_WIDTH * len(name) + 8 < right - left
-            text = name if fits else str(number + 1)
+            named = f"{number + 1} {name}"
+            fits = CHARACTER_WIDTH * len(named) + 8 < right - left
+            text = named if fits else str(number + 1)
             if fits or right - left > 12:
                 self._text((left + right) / 2, 15, text, "middle plain")
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 STYLES_SHOWN = 4
 SWEEP_STEPS = 12
+MEASURING = "measuring"
+"""The recorder's parameter that marks the measured time."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def make_run(**overrides: object) -> Run:
     """Twenty frames in two seconds; 3 is lost, 7 and 8 come in the wrong order, frame n takes 10 + n ms."""
     recording = JointRecording()
     for number in range(-5, 25):  # some before and after the measured time
-        recording.camera[key(number)] = key(number)[0] + 2 * MILLISECOND
+        recording.frames[key(number)] = key(number)[0] + 2 * MILLISECOND
     order = [number for number in range(-5, 25) if number != 3]
     order[order.index(7)], order[order.index(8)] = 8, 7
     for sequence, number in enumerate(order, start=1):
@@ -70,7 +70,7 @@ def test_a_lost_or_overtaken_frame_misaligns_no_latency():
 def test_frames_of_another_camera_with_equal_stamps_are_told_apart():
     run = make_run()
     for number in range(20):
-        run.recording.camera[key(number, "csi_optical_frame")] = key(number)[0] + 2 * MILLISECOND
+        run.recording.frames[key(number, "csi_optical_frame")] = key(number)[0] + 2 * MILLISECOND
     report = build_report(run)
     assert (report["frames_in"], report["frames_stylized"]) == (40, 19)
 
@@ -196,6 +196,6 @@ def test_the_window_is_what_the_recorder_was_told():
     recording = make_run().recording
     assert recording.window() == (BEGIN, END)
     recording.changes = recording.changes[:2]
-    assert recording.window() == (BEGIN, max(recording.camera.values()))
+    assert recording.window() == (BEGIN, max(recording.frames.values()))
     recording.changes = []
     assert recording.window() is None
