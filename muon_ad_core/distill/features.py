@@ -34,6 +34,9 @@ class Fire(nn.Module):
 class SqueezeNetFeatures(nn.Module):
     """The convolutional part of SqueezeNet 1.1 under torchvision's parameter names, frozen."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self) -> None:
         super().__init__()
 
@@ -54,8 +57,8 @@ class SqueezeNetFeatures(nn.Module):
         """Features after the layers named by `taps` of pictures (B, 3, H, W) in [-1, 1]."""
         features = ((picture + 1) / 2 - self.mean) / self.deviation
         found = {}
-        for index, layer in enumerate(self.features[: max(taps) + 1]):
-            features = layer(features)
+        for index in range(max(taps) + 1):
+            features = self.features[index](features)
             if index in taps:
                 found[index] = features
         return found

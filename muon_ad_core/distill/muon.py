@@ -86,16 +86,16 @@ class Muon(Optimizer):
                 if parameter.grad is None:
                     continue
                 if group["use_muon"] and parameter.ndim >= 2:
-                    self._muon_step(parameter, group)
+                    self._muon_step(parameter, parameter.grad, group)
                 else:
-                    self._adamw_step(parameter, group)
+                    self._adamw_step(parameter, parameter.grad, group)
         return loss
 
-    def _muon_step(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _muon_step(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        buffer, gradient, beta = state["momentum_buffer"], parameter.grad, group["momentum"]
+        buffer, beta = state["momentum_buffer"], group["momentum"]
         buffer.lerp_(gradient, 1 - beta)
         direction = gradient.lerp(buffer, beta) if group["nesterov"] else buffer
         matrix = direction.reshape(direction.shape[0], -1)
@@ -104,7 +104,7 @@ class Muon(Optimizer):
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update.reshape(parameter.shape), alpha=-group["lr"] * scale)
 
-    def _adamw_step(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _adamw_step(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state["step"] = 0
@@ -112,8 +112,8 @@ class Muon(Optimizer):
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         state["step"] += 1
         beta1, beta2 = group["adamw_betas"]
-        state["exp_avg"].lerp_(parameter.grad, 1 - beta1)
-        state["exp_avg_sq"].mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
+        state["exp_avg"].lerp_(gradient, 1 - beta1)
+        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         denominator = (state["exp_avg_sq"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["adamw_eps"])
         parameter.mul_(1 - group["adamw_lr"] * group["weight_decay"])
         step_size = group["adamw_lr"] / (1 - beta1 ** state["step"])

@@ -120,7 +120,8 @@ class StudentTrainer:
         self.styles = _ordered_styles(config)
         self.style_pictures = [style.read() for style in self.styles]
         self.targets = [self._style_target(picture) for picture in self.style_pictures]
-        self.model = StyledStudent(config.network, len(config.shipped)).to(memory_format=torch.channels_last)
+        self.model = StyledStudent(config.network, len(config.shipped))
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimiser = Muon(
             _parameter_groups(self.model),

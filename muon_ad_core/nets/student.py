@@ -81,8 +81,8 @@ class ResidualBlock(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.modulation = FiLM(code, channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        # Every block starts near the identity.
         nn.init.normal_(self.second.weight, std=0.2 / (9 * channels) ** 0.5)
-        nn.init.zeros_(self.second.bias)
 
     def forward(self, features: Tensor, code: Tensor) -> Tensor:
         hidden = F.relu(self.modulation(self.first(features), code))
