@@ -6,10 +6,8 @@ from __future__ import annotations
 import importlib
 import struct
 import sys
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any
 
 from rclpy.publisher import Publisher
@@ -26,6 +24,7 @@ from . import qos
 from .bag_topics import COLOR_IMAGE, IMAGE, camera_names, parse_remaps, recorded_names
 from .managed import run_node
 from .parameters import ParameterSpec
+from .playback_thread import PlaybackThread
 from .reporting import ReportingNode
 from .status import to_stamp
 
@@ -53,96 +52,9 @@ BAG_PARAMETERS = (
         "moved on with the play time, which never runs back.",
         choices=(FRESH, ORIGINAL),
     ),
-    ParameterSpec("clock_rate", 0.0, "How often to publish play time on /clock, in Hz; 0: not.", minimum=0.0, maximum=1e3),
+    ParameterSpec("clock_rate", 0.0, "Rate of play time on /clock, in Hz; 0: none.", minimum=0.0, maximum=1000.0),
     ParameterSpec("paused", False, "Begin paused; the services ~/pause and ~/step go on.", fixed=_REOPEN),
 )
-
-
-class Player:
-    """Plays a recording in a thread: waits for each message's instant and hands it to the node."""
-
-    def __init__(self, node: BagPlayer, reader: BagReader, messages: Iterator[BagMessage], clock: PlaybackClock) -> None:
-        self._node = node
-        self._reader = reader
-        self._messages = messages
-        self._clock = clock
-        self._condition = threading.Condition()
-        self._stopping = False
-        self._steps = 0
-        self._next_tick = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="player", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify()
-        self._thread.join()
-
-    def pause(self, paused: bool) -> None:
-        """Pause, or go on."""
-        with self._condition:
-            (self._clock.pause if paused else self._clock.resume)(time.monotonic_ns())
-            self._condition.notify()
-
-    def step(self) -> bool:
-        """While paused, play the next message; returns whether it is paused."""
-        with self._condition:
-            self._steps += self._clock.paused
-            self._condition.notify()
-            return self._clock.paused
-
-    def set_rate(self, rate: float) -> None:
-        """Go on at another speed."""
-        with self._condition:
-            self._clock.set_rate(rate, time.monotonic_ns())
-            self._condition.notify()
-
-    def _run(self) -> None:
-        try:
-            for message in self._messages:
-                if not self._wait_for(message):
-                    return
-                self._node.play(message, self._play_ns)
-                if self._reader.damage:
-                    self._node.complain("damage", self._reader.damage)
-            self._node.get_logger().info(f"{self._reader.path} has been played to its end")
-        except UserError as error:
-            self._node.get_logger().error(str(error))
-        except Exception:
-            if self._node.context.ok():  # else it is going down, and publishing fails
-                raise
-
-    def _wait_for(self, message: BagMessage) -> bool:
-        """Wait for the message's instant; False when the player is being stopped."""
-        with self._condition:
-            self._play_ns = self._clock.admit(message.stamp_ns, message.round)
-            while not self._stopping:
-                if self._steps and self._clock.paused:
-                    self._steps -= 1
-                    self._clock.step(self._play_ns)
-                now_ns = time.monotonic_ns()
-                self._tick(now_ns)
-                due_ns = self._clock.due(self._play_ns)
-                if due_ns is not None and due_ns <= now_ns:
-                    return True
-                self._condition.wait(self._time_to_sleep(now_ns, due_ns))
-        return False
-
-    def _time_to_sleep(self, now_ns: int, due_ns: int | None) -> float | None:
-        """Seconds until the message or the next /clock is due, None for as long as it takes."""
-        instants = [due_ns / 1e9] if due_ns is not None else []
-        if self._node.clock_rate > 0.0:
-            instants.append(self._next_tick)
-        return max(0.0, min(instants) - now_ns / 1e9) if instants else None
-
-    def _tick(self, now_ns: int) -> None:
-        """Publish /clock when it is due."""
-        now = now_ns / 1e9
-        if self._node.clock_rate > 0.0 and now >= self._next_tick:
-            self._node.publish_clock(self._clock.play_time(now_ns))
-            self._next_tick = max(self._next_tick + 1.0 / self._node.clock_rate, now)
 
 
 class BagPlayer(ReportingNode):
@@ -153,17 +65,13 @@ class BagPlayer(ReportingNode):
     def __init__(self) -> None:
         super().__init__("bag_player", BAG_PARAMETERS)
         self._reader: BagReader | None = None
-        self._player: Player | None = None
+        self._player: PlaybackThread | None = None
         self._names: dict[str, str] = {}
         self._publishers_of: dict[str, Publisher] = {}
         self._fresh_stamps: OrderedDict[int, int] = OrderedDict()
         self._clock_publisher: Any = None
         self.create_service(SetBool, "~/pause", self._pause)
         self.create_service(Trigger, "~/step", self._step)
-
-    @property
-    def clock_rate(self) -> float:
-        return self.parameters["clock_rate"]
 
     # Lifecycle
 
@@ -190,7 +98,10 @@ class BagPlayer(ReportingNode):
         messages = self._reader.messages(self._names, values["start_offset"], values["loop"])
         start_ns = self._reader.start_ns + round(values["start_offset"] * 1e9)
         clock = PlaybackClock(start_ns, time.monotonic_ns(), values["rate"], values["paused"])
-        self._player = Player(self, self._reader, messages, clock)
+        self._player = PlaybackThread(
+            messages, clock, self._play, self._publish_clock, lambda: self.parameters["clock_rate"], self._ended
+        )
+        self._player.start()
         self.policy.keep()
 
     def deactivate(self) -> None:
@@ -214,7 +125,7 @@ class BagPlayer(ReportingNode):
 
     # Playing, in the player's thread
 
-    def play(self, message: BagMessage, play_ns: int) -> None:
+    def _play(self, message: BagMessage, play_ns: int) -> None:
         """Publish a message whose instant has come."""
         assert self._reader is not None
         data = message.data
@@ -226,9 +137,17 @@ class BagPlayer(ReportingNode):
             self.ledger.received()
             self.ledger.delivered()
             self.reporter.record((time.monotonic() - began) * 1e3, missed=False)
+        if self._reader.damage:
+            self.complain("damage", self._reader.damage)
 
-    def publish_clock(self, play_ns: int) -> None:
+    def _publish_clock(self, play_ns: int) -> None:
         self._clock_publisher.publish(Clock(clock=to_stamp(play_ns)))
+
+    def _ended(self, error: Exception | None) -> None:
+        if error is None:
+            self.get_logger().info(f"{self.parameters['bag']} has been played to its end")
+        elif self.context.ok():  # else the process is going down, and publishing fails
+            self.get_logger().error(str(error) if isinstance(error, UserError) else repr(error))
 
     def _stamp(self, data: bytes, shift_ns: int) -> int:
         """The stamp a serialized message gets; messages with the same recorded stamp get the same one."""

@@ -42,7 +42,7 @@ def recorded_names(topics: Mapping[str, Topic], chosen: Sequence[str], remaps: M
 
 
 def camera_names(topics: Mapping[str, Topic], remaps: Mapping[str, str]) -> dict[str, str]:
-    """Recorded name -> played name of the topics that can stand for the joint task's camera, one for each of its topics.
+    """Recorded name -> played name of the topics that stand for the joint task's camera, one for each of its topics.
 
     A topic stands for the camera topic that its name ends in. Without such a colour topic the first image topic whose
     name does not speak of something else is taken, with the camera_info beside it.

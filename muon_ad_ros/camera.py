@@ -30,7 +30,9 @@ CSI_FRAME = "csi_optical_frame"
 class ImageStream:
     """One camera's image topic with the camera_info beside it."""
 
-    def __init__(self, node: ReportingNode, topic: str, frame_id: str, encoding: str, camera: CameraModel | None) -> None:
+    def __init__(
+        self, node: ReportingNode, topic: str, frame_id: str, encoding: str, camera: CameraModel | None
+    ) -> None:
         self._frame_id = frame_id
         self._writer = ImageWriter(encoding)
         self._info = camera_info_message(camera) if camera is not None else None

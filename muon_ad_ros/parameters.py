@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,11 +67,13 @@ class ParameterSpec:
     def _check_list(self, value: Value) -> None:
         if value is None or isinstance(value, (str, int, float)):
             raise ParameterError(f"{self.name} must be a list of {self.item.__name__}, not {value!r}")
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
         for entry in value:
             if type(entry) is not self.item:
                 raise ParameterError(f"{self.name} must be a list of {self.item.__name__}, but holds {entry!r}")
-            if self.minimum is not None and self.maximum is not None and not self.minimum <= entry <= self.maximum:
-                raise ParameterError(f"{self.name} holds {entry}, outside {self.minimum:g}..{self.maximum:g}")
+            if isinstance(entry, int) and not low <= entry <= high:
+                raise ParameterError(f"{self.name} holds {entry}, outside {low:g}..{high:g}")
 
 
 class LiveParameters:
@@ -129,9 +132,7 @@ class LiveParameters:
 
     def _is_whole(self, parameter: Parameter) -> bool:
         spec = self._specs.get(parameter.name)
-        return (
-            spec is not None and isinstance(spec.default, float) and parameter.type_ is Parameter.Type.INTEGER
-        )
+        return spec is not None and isinstance(spec.default, float) and parameter.type_ is Parameter.Type.INTEGER
 
     def _set(self, parameters: list[Parameter]) -> SetParametersResult:
         new = {entry.name: _plain(entry.value) for entry in parameters if entry.name in self._specs}

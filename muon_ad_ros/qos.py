@@ -59,12 +59,15 @@ def subscribe_counting_losses(
     Where the middleware cannot tell, the subscription works without.
     """
 
+    def count(info: Any) -> None:
+        lost(info.total_count_change)
+
     def subscribe(events: SubscriptionEventCallbacks | None) -> Subscription:
         return node.create_subscription(
             message_type, topic, callback, profile, event_callbacks=events, qos_overriding_options=overridable()
         )
 
     try:
-        return subscribe(SubscriptionEventCallbacks(message_lost=lambda info: lost(info.total_count_change)))
+        return subscribe(SubscriptionEventCallbacks(message_lost=count))
     except UnsupportedEventTypeError:
         return subscribe(None)

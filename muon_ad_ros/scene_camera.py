@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from itertools import count
 
-from muon_ad_core.sources.base import Frame
+from muon_ad_core.sources.base import Frame, FrameSource
 from muon_ad_core.sources.faults import FaultInjector
 from muon_ad_core.sources.scene import SCENES, SceneSource
 
@@ -42,7 +42,8 @@ class SceneCamera(CameraNode):
             values["scene"], values["width"], values["height"], values["rate"], values["seed"], values["speed"]
         )
 
-    def frames(self, source: SceneSource) -> Iterator[Frame]:
+    def frames(self, source: FrameSource) -> Iterator[Frame]:
+        assert isinstance(source, SceneSource)
         for index in count():
             frame = self._faults.apply(source.frame(index, with_second=self.csi.wanted))
             if frame is not None:

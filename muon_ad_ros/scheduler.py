@@ -32,8 +32,8 @@ PERIOD = 1.0  # seconds between looks at the graph, and between reports
 SILENCE = 5.0  # seconds without a status after which a worker counts as gone
 DECISIONS = 20  # how many of the latest decisions are published
 
-# role -> default policy and priority. Style comes first. A camera of ours stands for hardware, which no load delays, but
-# must not delay style. Detection takes what is left.
+# role -> default policy and priority. Style comes first. A camera of ours stands for hardware, which no load delays,
+# but must not delay style. Detection takes what is left.
 DEFAULT_POLICIES = {"style": ("FIFO", 50), "source": ("FIFO", 40), "detection": ("OTHER", 30)}
 
 

@@ -226,7 +226,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if bgr is None:
         raise StyleError(f"{path} cannot be read as a picture: give a PNG, JPEG or WebP file")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(bgr[..., ::-1], np.uint8)
 
 
 def main() -> None:

@@ -17,28 +17,19 @@ from typing import Any
 from muon_ad_msgs.msg import FrameTiming, WorkerStatus
 from muon_ad_msgs.srv import LoadEngine
 from rclpy.callback_groups import ReentrantCallbackGroup
-from sensor_msgs.msg import Image
 
 from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.errors import EngineError, UserError
-from muon_ad_core.realtime.mailbox import Mailbox
-from muon_ad_core.realtime.pacing import RateLimiter
-from muon_ad_core.realtime.stamps import CLOCK_JUMPED_BACK, IN_ORDER, OUT_OF_ORDER, StampMonitor
 
 from . import qos
 from .conversions import ImageError
+from .intake import FrameIntake, ReceivedFrame
 from .parameters import ParameterSpec, Values
 from .reporting import ReportingNode
-from .status import StageClock, fill_stages, to_nanoseconds, to_stamp
+from .status import StageClock, fill_stages, to_stamp
 
-FOREIGN_CLOCK_NS = 10_000_000_000  # a stamp further from the node's clock than this was not made by that clock
 JOIN_TIMEOUT = 5.0  # seconds
 FIRST_FRAME_SIZE = (480, 640)  # height and width to warm an engine up for before any frame was seen
-
-STAMP_FAULTS = {
-    CLOCK_JUMPED_BACK: "image stamps jumped back (a bag loops or a clock was set): going on from there",
-    OUT_OF_ORDER: "an image came after a newer one; such frames are skipped",
-}
 
 _LOAD_INSTEAD = "call the service ~/load_engine, which swaps it without a gap, or clean the node up first"
 _CLEAN_UP_FIRST = "clean the node up first"
@@ -48,9 +39,7 @@ def worker_parameters(engine: str, threads: int, max_rate: float, deadline_ms: f
     """The parameters every worker has, with a node's own defaults."""
     return (
         ParameterSpec("engine", engine, "Engine package: a name or a folder.", fixed=_LOAD_INSTEAD),
-        ParameterSpec(
-            "backend", "auto", "Runtime of the engine; 'auto' chooses by capability.", fixed=_CLEAN_UP_FIRST
-        ),
+        ParameterSpec("backend", "auto", "Runtime of the engine; 'auto' chooses by capability.", fixed=_CLEAN_UP_FIRST),
         ParameterSpec(
             "threads",
             threads,
@@ -68,16 +57,6 @@ def worker_parameters(engine: str, threads: int, max_rate: float, deadline_ms: f
             maximum=10_000.0,
         ),
     )
-
-
-@dataclass(frozen=True)
-class ReceivedFrame:
-    """An image message and when it came."""
-
-    message: Image
-    received_ns: int  # ROS time
-    origin_ns: int  # ROS time from which latency counts: the stamp, or reception if another clock made the stamp
-    received: float  # monotonic, seconds
 
 
 @dataclass(frozen=True)
@@ -101,11 +80,8 @@ class FrameWorker(ReportingNode):
         self.loaded: LoadedEngine | None = None
         self.service_group = ReentrantCallbackGroup()  # for services that wait for background work
         self._settings_changed = threading.Event()
-        self._limiter = RateLimiter(self.parameters["max_rate"])
-        self._stamps = StampMonitor()
-        self._mailbox: Mailbox[ReceivedFrame] = Mailbox()
+        self._intake = FrameIntake(self, self.parameters["max_rate"])
         self._thread: threading.Thread | None = None
-        self._image_subscription: Any = None
         self._frame_size = FIRST_FRAME_SIZE
         self._sequence = 0
         self._timing_publisher = self.create_publisher(FrameTiming, "~/timing", qos.result_data())
@@ -147,21 +123,13 @@ class FrameWorker(ReportingNode):
         self._serve(self._open(self.parameters["engine"]))
 
     def activate(self) -> None:
-        self._mailbox = Mailbox()
-        self._stamps = StampMonitor()
-        self._thread = threading.Thread(target=self._work, args=(self._mailbox,), name="worker", daemon=True)
+        self._intake.open()
+        self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
         self._thread.start()
-        self._image_subscription = qos.subscribe_counting_losses(
-            self, Image, "color/image_raw", self._receive, qos.sensor_input(), self._count_lost
-        )
         self.policy.keep()
 
     def deactivate(self) -> None:
-        if self._image_subscription is not None:
-            self.destroy_subscription(self._image_subscription)
-            self._image_subscription = None
-        if self._mailbox.close() is not None:
-            self.ledger.dropped("deactivated")
+        self._intake.close()
         if self._thread is not None:
             self._thread.join(JOIN_TIMEOUT)
             if self._thread.is_alive():
@@ -179,13 +147,13 @@ class FrameWorker(ReportingNode):
 
     def parameters_changed(self, changed: frozenset[str]) -> None:
         super().parameters_changed(changed)
-        self._limiter.max_rate = self.parameters["max_rate"]
+        self._intake.set_max_rate(self.parameters["max_rate"])
         self.renew_settings()
 
     def renew_settings(self) -> None:
         """Have the worker thread give the engine the parameter values before its next frame."""
         self._settings_changed.set()
-        self._mailbox.nudge()
+        self._intake.nudge()
 
     # Engines
 
@@ -194,8 +162,7 @@ class FrameWorker(ReportingNode):
         package = EnginePackage.load(find_engine(name_or_path))
         if package.task != self.task:
             raise EngineError(
-                f"engine '{package.name}' is for {package.task}, {self.get_name()} needs one for "
-                f"{self.task}"
+                f"engine '{package.name}' is for {package.task}, {self.get_name()} needs one for {self.task}"
             )
         runner = self.open_engine(package)
         self.check_settings(runner, self.parameters.values)
@@ -229,38 +196,10 @@ class FrameWorker(ReportingNode):
 
     # Frames
 
-    def _receive(self, message: Image) -> None:
-        now_ns, now = self.get_clock().now().nanoseconds, time.monotonic()
-        self.ledger.received()
-        stamp_ns = to_nanoseconds(message.header.stamp)
-        order = self._stamps.judge(stamp_ns)
-        if order != IN_ORDER:
-            self.drop(order, STAMP_FAULTS[order])
-        elif not self._limiter.accept(now):
-            self.ledger.dropped("max_rate")
-        else:
-            origin_ns = self._origin_of_latency(stamp_ns, now_ns)
-            if self._mailbox.put(ReceivedFrame(message, now_ns, origin_ns, now)) is not None:
-                self.ledger.dropped("superseded")
-
-    def _origin_of_latency(self, stamp_ns: int, now_ns: int) -> int:
-        if abs(now_ns - stamp_ns) <= FOREIGN_CLOCK_NS:
-            return stamp_ns
-        self.complain(
-            "foreign_clock",
-            f"image stamps are {(now_ns - stamp_ns) / 1e9:.0f} s behind this node's clock: latency counts from "
-            "reception; for a bag, set use_sim_time and have its player publish /clock",
-        )
-        return now_ns
-
-    def _count_lost(self, count: int) -> None:
-        self.ledger.received(count)
-        self.ledger.dropped("lost_in_transport", count)
-
-    def _work(self, mailbox: Mailbox[ReceivedFrame]) -> None:
-        """The worker thread: frames until the mailbox is closed."""
-        while not mailbox.closed:
-            frame = mailbox.take(timeout=1.0)
+    def _work(self) -> None:
+        """The worker thread: frames until the intake is closed."""
+        while not self._intake.closed:
+            frame = self._intake.take(timeout=1.0)
             loaded = self.loaded
             if loaded is None:
                 continue

@@ -7,6 +7,7 @@ import math
 import operator
 import threading
 from array import array
+from itertools import accumulate
 
 _LOWEST_OCTAVE = -7  # 2^-7 ms = 7.8 microseconds
 _HIGHEST_OCTAVE = 17  # 2^17 ms = 131 seconds
@@ -64,11 +65,7 @@ class LatencyHistogram:
         if not self._count:
             return math.nan
         rank = max(1, math.ceil(self._count * percent / 100.0))
-        seen = 0
-        for bucket, count in enumerate(self._counts):
-            seen += count
-            if seen >= rank:
-                break
+        bucket = next(number for number, seen in enumerate(accumulate(self._counts)) if seen >= rank)
         return min(max(_middle_of(bucket), self._minimum), self._maximum)
 
 

@@ -91,8 +91,8 @@ class Probe:
         wait_until(future.done, f"an answer from {service}")
         return future.result()
 
-    def set_parameter(self, node: str, name: str, value: Any, kind: Parameter.Type | None = None) -> SetParametersResult:
-        message = Parameter(name, kind, value).to_parameter_msg()
+    def set_parameter(self, node: str, name: str, value: Any) -> SetParametersResult:
+        message = Parameter(name, value=value).to_parameter_msg()
         return self.call(f"{node}/set_parameters", SetParameters, parameters=[message]).results[0]
 
     def get_parameter(self, node: str, name: str) -> Any:

@@ -114,7 +114,8 @@ def test_the_launch_file_starts_the_node_table(monkeypatch: pytest.MonkeyPatch) 
         assert Path(file) == parameter_file("joint_task")
         assert parameters == {"use_sim_time": True, "autostart": True, **spec.parameters}
         assert (node.namespace, node.respawn, node.package) == ("robot1", True, "muon_ad_ros")
-    declared = [action.positional[0] for action in module.generate_launch_description() if hasattr(action, "description")]
+    description = module.generate_launch_description()
+    declared = [action.positional[0] for action in description if hasattr(action, "description")]
     assert declared == [argument.name for argument in LAUNCH_ARGUMENTS]
 
 

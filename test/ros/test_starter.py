@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The starter: merged output, restarts with a growing pause, clean stop, exit code. Small scripts stand in for nodes."""
+"""The starter: merged output, restarts with a growing pause, clean stop, exit code. Scripts stand in for nodes."""
 
 import io
 import os

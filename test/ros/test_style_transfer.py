@@ -143,9 +143,7 @@ def test_camera_info_goes_with_the_stylised_picture(stream: Stream, node: Any, p
     assert info.k[0] == 100.0
 
 
-def test_the_compressed_picture_appears_when_subscribed(
-    stream: Stream, node: Any, probe: Any, wait_until: Any
-) -> None:
+def test_the_compressed_picture_appears_when_subscribed(stream: Stream, node: Any, probe: Any, wait_until: Any) -> None:
     compressed = probe.listen(f"{node.namespace}/stylized/image_raw/compressed", CompressedImage)
 
     def decoded_picture() -> np.ndarray | None:
@@ -181,8 +179,9 @@ def test_every_parameter_changes_live_without_a_lost_frame(stream: Stream, node:
     before = probe.next_status(NODE)
     changes = [
         ("style", styles[1]), ("style_b", styles[2]), ("blend", 0.5), ("strength", 0.7), ("level", before.levels[0]),
-        ("temporal_smoothing", 0.5), ("jpeg_quality", 40), ("max_rate", 900.0), ("deadline_ms", 50.0), ("style", styles[0]),
-        ("style_b", ""), ("blend", 0.0), ("strength", 1.0), ("temporal_smoothing", 0.0), ("max_rate", 0.0), ("level", "auto"),
+        ("temporal_smoothing", 0.5), ("jpeg_quality", 40), ("max_rate", 900.0), ("deadline_ms", 50.0),
+        ("style", styles[0]), ("style_b", ""), ("blend", 0.0), ("strength", 1.0), ("temporal_smoothing", 0.0),
+        ("max_rate", 0.0), ("level", "auto"),
     ]  # fmt: skip
     outputs = {}
     for name, value in changes:
