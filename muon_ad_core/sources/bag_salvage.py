@@ -49,20 +49,19 @@ class SalvagedBag:
         """Reads all files once. ``reason``: why the recording is not intact, if no file says more."""
         self._files = files
         self.topics: dict[str, Topic] = {}
-        stamps: list[int] = []
+        self.start_ns, self.end_ns = sys.maxsize, 0
         reasons: list[str] = []
         counts: dict[Channel, int] = {}
         for file in files:
             try:
                 for channel, stamp_ns, _ in salvage(file):
                     counts[channel] = counts.get(channel, 0) + 1
-                    stamps.append(stamp_ns)
+                    self.start_ns, self.end_ns = min(self.start_ns, stamp_ns), max(self.end_ns, stamp_ns)
             except DamagedBag as damage:
                 reasons.append(f"{file.name}: {damage}")
         for channel, count in counts.items():
             has_header = begins_with_header(channel.type, channel.definition)
             self.topics[channel.topic] = Topic(channel.type, count, has_header)
-        self.start_ns, self.end_ns = min(stamps, default=0), max(stamps, default=0)
         self.reason = "; ".join(reasons) or reason
 
     def read(self, topics: Collection[str], from_ns: int) -> Iterator[Record]:

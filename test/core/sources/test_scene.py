@@ -199,6 +199,13 @@ def test_frames_come_in_turn() -> None:
     ]
 
 
+def test_buffers_are_reused() -> None:
+    source = SceneSource("motorcycle", 64, 48)
+    frames = [source.frame(index) for index in range(3)]
+    for name in ("color", "depth", "second"):
+        assert len({getattr(frame, name).ctypes.data for frame in frames}) == 1
+
+
 def test_the_second_picture_can_be_left_out() -> None:
     assert SceneSource("pan", 64, 48).frame(0, with_second=False).second is None
 
