@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -26,14 +24,14 @@ class SheetRow:
     pictures: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 
-def draw_sheet(rows: Sequence[SheetRow], title: str) -> Figure:
-    """The sheet: one row of three pictures for each moment."""
+def draw_sheet(rows: Sequence[SheetRow], title: str) -> NDArray[np.uint8]:
+    """The sheet as an RGB picture: one row of three pictures for each moment."""
     height, width = rows[0].pictures[0].shape[:2]
     cell = ROW_INCHES * width / height
     total_width = 3 * cell + 4 * GAP_INCHES
     total_height = HEAD_INCHES + len(rows) * (ROW_INCHES + CAPTION_INCHES) + GAP_INCHES
     figure = Figure(figsize=(total_width, total_height), dpi=DOTS_PER_INCH, facecolor="white")
-    FigureCanvasAgg(figure)
+    canvas = FigureCanvasAgg(figure)
     figure.text(GAP_INCHES / total_width, 1 - 0.12 / total_height, title, va="top", fontsize=13, weight="bold")
     for column, heading in enumerate(HEADINGS):
         middle = (GAP_INCHES + column * (cell + GAP_INCHES) + cell / 2) / total_width
@@ -46,18 +44,7 @@ def draw_sheet(rows: Sequence[SheetRow], title: str) -> Figure:
             bottom = total_height - top - CAPTION_INCHES - ROW_INCHES
             box = (left / total_width, bottom / total_height, cell / total_width, ROW_INCHES / total_height)
             axes = figure.add_axes(box)
-            axes.imshow(picture, aspect="auto", interpolation="lanczos")
+            axes.imshow(picture, aspect="auto", interpolation="hanning")
             axes.set_axis_off()
-    return figure
-
-
-def save_sheet(figure: Figure, path: Path) -> None:
-    """Write the sheet as a PNG file."""
-    figure.savefig(path, dpi=DOTS_PER_INCH)
-
-
-def sheet_jpeg(figure: Figure) -> bytes:
-    """The sheet as JPEG, small enough for a page."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="jpeg", dpi=DOTS_PER_INCH, pil_kwargs={"quality": 80})
-    return stream.getvalue()
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]

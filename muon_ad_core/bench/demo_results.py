@@ -9,7 +9,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from muon_ad_core.bench.contact_sheet import SheetRow, draw_sheet, save_sheet, sheet_jpeg
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from muon_ad_core.bench.contact_sheet import SheetRow, draw_sheet
 from muon_ad_core.bench.demo_run import Observation
 from muon_ad_core.bench.joint_report import Run, build_report
 from muon_ad_core.bench.moments import DetectionLog, complete_keys, frame_pairs
@@ -21,6 +25,7 @@ from muon_ad_core.errors import UserError
 
 RECORDING, REPORT, PAGE = "stylized.mcap", "report.json", "report.html"
 SHEET, VIDEO = "contact_sheet.png", "stylized.mp4"
+SHEET_TITLE = "Muon-AD: camera, stylised picture and detections of the same frames"
 MOST_MOMENTS, FEWEST_MOMENTS = 6, 4
 
 
@@ -33,73 +38,61 @@ def write_results(
         UserError: measuring never began.
     """
     with RecordingReader(folder / RECORDING) as reader:
-        recording = reader.read()
-        report = _report(recording, observation, config, machine)
+        run = _measured_run(reader.read(), observation)
+        report = {
+            **build_report(run),
+            "restarts": observation.restarts,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "config": {**config, "picture_size": run.recording.picture_size},
+            "machine": dict(machine),
+        }
         (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        sheet = _write_pictures(folder, reader, recording, report)
-    (folder / PAGE).write_text(render_page(report, sheet), encoding="utf-8")
+        segments = style_segments(report["changes"], report["seconds"])
+        sheet = _sheet(reader, run, segments)
+        if sheet is not None:
+            cv2.imwrite(str(folder / SHEET), sheet)
+            _write_video(folder / VIDEO, reader, run, segments)
+    jpeg = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes() if sheet is not None else None
+    (folder / PAGE).write_text(render_page(report, jpeg), encoding="utf-8")
     return report
 
 
-def _report(
-    recording: JointRecording, observation: Observation, config: Mapping[str, Any], machine: Mapping[str, Any]
-) -> dict[str, Any]:
+def _measured_run(recording: JointRecording, observation: Observation) -> Run:
     window = recording.window()
     if window is None:
         raise UserError("the recording does not say when measuring began: run the demo again")
-    begin, end = window
-    monitor = observation.monitor
-    run = Run(
+    return Run(
         recording,
-        begin,
-        end,
-        observation.stalls,
-        monitor.use(begin, end),
-        monitor.machine_use(begin, end),
-        observation.torch_nodes,
+        *window,
+        stalls=observation.stalls,
+        uses=observation.monitor.use(*window),
+        machine_use=observation.monitor.machine_use(*window),
+        torch_nodes=observation.torch_nodes,
     )
-    size = list(recording.picture_size) if recording.picture_size else None
-    return {
-        **build_report(run),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "config": {**config, "picture_size": size},
-        "machine": dict(machine),
-    }
 
 
-def _write_pictures(
-    folder: Path, reader: RecordingReader, recording: JointRecording, report: Mapping[str, Any]
-) -> bytes | None:
-    """The contact sheet (returned as JPEG, too) and the video; nothing when no pair of pictures was recorded."""
-    window = recording.window()
-    assert window is not None
-    begin, end = window
-    measured = {key for key, at in recording.frames.items() if begin <= at < end}
-    keys = [key for key in complete_keys(reader) if key in measured]
-    if not keys:
+def _sheet(reader: RecordingReader, run: Run, segments: Sequence[Segment]) -> NDArray[np.uint8] | None:
+    """The contact sheet (BGR); None when there is no frame of which both pictures were recorded."""
+    measured = set(run.frames())
+    instants = {key: run.instant(key) for key in complete_keys(reader) if key in measured}
+    if not instants:
         return None
-    segments = style_segments(report["changes"], report["seconds"])
-    moments = choose_moments(
-        {key: (recording.frames[key] - begin) / 1e9 for key in keys}, segments, recording.detections
-    )
-    latencies = {timing.key: timing.total_ms for timing in recording.style_timings}
+    moments = choose_moments(instants, segments, run.recording.detections)
+    latencies = {timing.key: f"   ·   {timing.total_ms:.1f} ms" for timing in run.recording.style_timings}
     detections = DetectionLog(reader)
     rows = []
     for pair in frame_pairs(reader, frozenset(moments)):
-        at = (recording.frames[pair.key] - begin) / 1e9
-        latency = f"   ·   {latencies[pair.key]:.1f} ms" if pair.key in latencies else ""
-        caption = f"{at:.1f} s   ·   {style_at(segments, at)}{latency}"
+        at = instants[pair.key]
+        caption = f"{at:.1f} s   ·   {style_at(segments, at)}{latencies.get(pair.key, '')}"
         rows.append(SheetRow(caption, (pair.color, pair.stylized, detections.draw(pair))))
-    figure = draw_sheet(rows, "Muon-AD: camera, stylised picture and detections of the same frames")
-    save_sheet(figure, folder / SHEET)
-    pairs = frame_pairs(reader, frozenset(keys))
-    write_video(
-        folder / VIDEO,
-        pairs,
-        DetectionLog(reader),
-        lambda key: style_at(segments, (recording.frames[key] - begin) / 1e9).replace("→", "->"),
-    )
-    return sheet_jpeg(figure)
+    return np.ascontiguousarray(draw_sheet(rows, SHEET_TITLE)[..., ::-1])
+
+
+def _write_video(path: Path, reader: RecordingReader, run: Run, segments: Sequence[Segment]) -> None:
+    def caption(key: FrameKey) -> str:
+        return style_at(segments, run.instant(key)).replace("→", "->")  # OpenCV's font has ASCII only
+
+    write_video(path, frame_pairs(reader, frozenset(run.frames())), DetectionLog(reader), caption)
 
 
 def choose_moments(

@@ -18,6 +18,7 @@ from muon_ad_ros.starter import Starter, StartOptions
 
 TOUR = "style_tour"
 SAMPLE_PERIOD = 1.0  # seconds
+MOST_CRASHES = 2  # of one node, then it is not worth waiting
 ECHOED = (f"{TOUR} |", "[WARN]", "[ERROR]", "[FATAL]", "muon-ad |")
 
 
@@ -28,6 +29,7 @@ class Observation:
     stalls: Stalls
     monitor: ProcessMonitor
     torch_nodes: list[str]
+    restarts: dict[str, int]  # by node, of those that crashed
 
 
 class DemoLog(io.StringIO):
@@ -79,10 +81,12 @@ def record_run(source: str, style: str, seconds: float, recording: Path, log: De
             torch_nodes = [name for name, pid in pids.items() if pid and has_torch_loaded(pid)]
         finally:
             starter.stop()
-    if starter.exit_code or starter.nodes[TOUR].exit_code != 0:
-        cause = log.error_lines[-1] if log.error_lines else "a node ended before its time"
+    if starter.nodes[TOUR].exit_code != 0:
+        crashed = [f"{name} crashed again and again" for name, node in starter.nodes.items() if node.restarts]
+        cause = [*log.error_lines[-1:], *crashed, "a node ended before its time"][0]
         raise UserError(f"the joint task did not run: {cause} (all output is in {log.path})")
-    return Observation(witness.stalls, monitor, torch_nodes)
+    restarts = {name: node.restarts for name, node in starter.nodes.items() if node.restarts}
+    return Observation(witness.stalls, monitor, torch_nodes, restarts)
 
 
 def _watch(starter: Starter, monitor: ProcessMonitor) -> None:
@@ -90,6 +94,8 @@ def _watch(starter: Starter, monitor: ProcessMonitor) -> None:
     next_sample = time.monotonic()
     while starter.nodes[TOUR].exit_code is None and not starter.exit_code:
         starter.step(timeout=0.1)
+        if any(node.restarts > MOST_CRASHES for node in starter.nodes.values()):
+            return
         if time.monotonic() >= next_sample:
             monitor.sample({name: node.pid for name, node in starter.nodes.items()})
             next_sample += SAMPLE_PERIOD

@@ -55,6 +55,10 @@ class Run:
         """
         return sorted(key for key, at in self.recording.frames.items() if self.begin_ns <= at < self.end_ns)
 
+    def instant(self, key: FrameKey) -> float:
+        """When a frame was taken, in seconds since the beginning of the measured time."""
+        return self.seconds(self.recording.frames[key])
+
     def seconds(self, at_ns: int) -> float:
         """An instant in seconds since the beginning of the measured time."""
         return round((at_ns - self.begin_ns) / NANOSECONDS, 4)
@@ -94,9 +98,9 @@ def build_report(run: Run) -> dict[str, Any]:
         "changes": _changes(run),
         "per_second": _per_second(run, frames, timings, came_out),
         "frames": {
-            "at_s": [run.seconds(recording.frames[timing.key]) for timing in timed],
+            "at_s": [run.instant(timing.key) for timing in timed],
             "latency_ms": [round(timing.total_ms, 3) for timing in timed],
-            "lost_at_s": [run.seconds(recording.frames[key]) for key in frames if key not in came_out],
+            "lost_at_s": [run.instant(key) for key in frames if key not in came_out],
         },
     }
     return {**report, "goals": judge(report)}

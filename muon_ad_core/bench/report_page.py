@@ -179,9 +179,14 @@ def _nodes(report: Mapping[str, Any]) -> str:
     return (
         f"<h2>What do the nodes use?</h2><p>Resident memory of each process, largest value:</p>{_bars(memory)}"
         f"<p>Processor time, in percent of one processor:</p>{_bars(processors)}"
-        f"<p>Processes that load PyTorch: {escape(torch)}.</p>{_table(engines)}"
+        f"{_restarts(report)}<p>Processes that load PyTorch: {escape(torch)}.</p>{_table(engines)}"
         f"<p>Scheduling policies, as the kernel granted them:</p>{_table(rows)}"
     )
+
+
+def _restarts(report: Mapping[str, Any]) -> str:
+    crashed = ", ".join(f"{node} {count} times" for node, count in report.get("restarts", {}).items())
+    return f"<p>Crashed and started again: {escape(crashed)}.</p>" if crashed else ""
 
 
 def _machine(report: Mapping[str, Any]) -> str:

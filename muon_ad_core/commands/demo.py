@@ -70,6 +70,7 @@ def describe_goals(report: Mapping[str, Any]) -> str:
         lines.append(f"  Other programs used {others:.0f} % of the processors; the goals are for an idle machine.")
     if stalls["count"]:
         lines.append(f"  The machine stalled {stalls['count']} times, for up to {stalls['worst_ms']:.0f} ms.")
+    lines += [f"  {node} crashed and was started again {count} times." for node, count in report["restarts"].items()]
     refused = [f"{node}: {entry['reason']}" for node, entry in report["policies"].items() if entry["reason"]]
     lines += [f"  {sentence}" for sentence in refused]
     return "\n".join([*lines, ""])
