@@ -171,12 +171,12 @@ class DetectorNode(FrameWorker):
             return
         info = self._info
         if info is None or (info.height, info.width) != size or not info.k[0]:
-            self.complain("no_camera_info", "color/camera_info is missing or does not fit: no detections_3d")
+            self.fault("no_camera_info", "color/camera_info is missing or does not fit: no detections_3d")
             return
         camera_matrix = np.array(info.k).reshape(3, 3)
         placements = [place(depth, box, camera_matrix) for box, _, _ in detections]
         if None in placements:
-            self.complain("no_depth", "a detection has no valid depth: it is left out of detections_3d")
+            self.fault("no_depth", "a detection has no valid depth: it is left out of detections_3d")
         self._publisher_3d.publish(detections_3d(detections, placements, classes, header))
 
     def _depth_for(self, header: Header, size: tuple[int, int]) -> NDArray[Any] | None:
@@ -186,15 +186,15 @@ class DetectorNode(FrameWorker):
         if message is None:
             return None
         if _distance_ns(message, stamp_ns) > DEPTH_TOLERANCE_NS:
-            self.complain("no_depth_image", "no depth image has the colour image's stamp: no detections_3d")
+            self.fault("no_depth_image", "no depth image has the colour image's stamp: no detections_3d")
             return None
         try:
             depth = read_depth(message)
         except ImageError as error:
-            self.complain(f"depth_{error.cause}", f"{error}: no detections_3d")
+            self.fault(f"depth_{error.cause}", f"{error}: no detections_3d")
             return None
         if depth.shape != size:
-            self.complain("depth_size", "the depth image is not registered to the colour image: no detections_3d")
+            self.fault("depth_size", "the depth image is not registered to the colour image: no detections_3d")
             return None
         return depth
 

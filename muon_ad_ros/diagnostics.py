@@ -12,7 +12,7 @@ def diagnose(status: WorkerStatus, silent: bool) -> DiagnosticStatus:
 
     Keys: state, engine, level, policy_asked, policy_granted, priority_granted, affinity_granted, frames_in, frames_out,
     rate_in_hz, rate_out_hz, latency_p50_ms, latency_p90_ms, latency_p99_ms, latency_max_ms, deadline_ms,
-    deadline_misses, rss_mb, and drops.<cause> for every cause.
+    deadline_misses, rss_mb, and drops.<cause> and faults.<cause> for every cause.
     """
     level, message = _judge(status, silent)
     values = {
@@ -35,6 +35,7 @@ def diagnose(status: WorkerStatus, silent: bool) -> DiagnosticStatus:
         "deadline_misses": status.deadline_misses,
         "rss_mb": f"{status.rss_mb:.0f}",
         **{f"drops.{cause}": count for cause, count in zip(status.drop_causes, status.drop_counts)},
+        **{f"faults.{cause}": count for cause, count in zip(status.fault_causes, status.fault_counts)},
     }
     return DiagnosticStatus(
         level=level,

@@ -95,7 +95,7 @@ class FrameIntake:
     def _origin_of_latency(self, stamp_ns: int, now_ns: int) -> int:
         if abs(now_ns - stamp_ns) <= FOREIGN_CLOCK_NS:
             return stamp_ns
-        self._node.complain(
+        self._node.fault(
             "foreign_clock",
             f"image stamps are {(now_ns - stamp_ns) / 1e9:.0f} s behind this node's clock: latency counts from "
             "reception; for a bag, set use_sim_time and have its player publish /clock",

@@ -45,6 +45,11 @@ class ReportingNode(ManagedNode):
         self.ledger.dropped(cause)
         self.complain(cause, sentence)
 
+    def fault(self, cause: str, sentence: str) -> None:
+        """Count a fault that cost no frame and say it, once."""
+        self.ledger.faulty(cause)
+        self.complain(cause, sentence)
+
     def complain(self, cause: str, sentence: str) -> None:
         """Log a fault: once, and again at most once a minute after things went well."""
         if self._complaints.should_say(cause, time.monotonic()):

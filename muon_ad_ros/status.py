@@ -84,6 +84,7 @@ class StatusReporter:
         status.rate_out_hz = (entry.frames_out - self._last_entry.frames_out) / elapsed
         status.frames_in, status.frames_out = entry.frames_in, entry.frames_out
         status.drop_causes, status.drop_counts = list(entry.drops), list(entry.drops.values())
+        status.fault_causes, status.fault_counts = list(entry.faults), list(entry.faults.values())
         self._last_entry, self._last_time = entry, now
 
     def _add_latencies(self, status: WorkerStatus) -> None:

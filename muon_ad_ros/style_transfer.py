@@ -13,6 +13,7 @@ from muon_ad_msgs.msg import WorkerStatus
 from muon_ad_msgs.srv import ListStyles, LoadStyle
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import ParameterError, StyleError, UserError
@@ -176,11 +177,16 @@ class StyleTransfer(FrameWorker):
             clock.lap("convert")
             self._jpeg_publisher.publish(compressed)
             clock.lap("publish")
-        height, width = stylized.shape[:2]
+        if self._info_publisher.get_subscription_count():
+            self._publish_info(header, *stylized.shape[:2])
+            clock.lap("publish")
+
+    def _publish_info(self, header: Header, height: int, width: int) -> None:
         info = self._info.stamped(header, width, height)
-        if info is not None:
+        if info is None:
+            self.fault("no_camera_info", "color/camera_info is missing or does not fit: no stylized/camera_info")
+        else:
             self._info_publisher.publish(info)
-        clock.lap("publish")
 
     def published(self, runner: StyleEngine, total_ms: float) -> None:
         runner.observe(total_ms)

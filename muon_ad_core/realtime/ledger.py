@@ -14,6 +14,7 @@ class LedgerEntry:
     frames_in: int
     frames_out: int
     drops: dict[str, int]
+    faults: dict[str, int]
 
     @property
     def pending(self) -> int:
@@ -22,13 +23,14 @@ class LedgerEntry:
 
 
 class FrameLedger:
-    """Thread-safe counts of frames in, frames out and drops by cause."""
+    """Thread-safe counts of frames in, frames out, drops by cause, and faults that cost no frame."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._frames_in = 0
         self._frames_out = 0
         self._drops: dict[str, int] = {}
+        self._faults: dict[str, int] = {}
 
     def received(self, count: int = 1) -> None:
         """`count` frames came in."""
@@ -45,7 +47,12 @@ class FrameLedger:
         with self._lock:
             self._drops[cause] = self._drops.get(cause, 0) + count
 
+    def faulty(self, cause: str) -> None:
+        """The input had a fault, but no frame was dropped for it."""
+        with self._lock:
+            self._faults[cause] = self._faults.get(cause, 0) + 1
+
     def read(self) -> LedgerEntry:
         """All counts at one instant."""
         with self._lock:
-            return LedgerEntry(self._frames_in, self._frames_out, dict(self._drops))
+            return LedgerEntry(self._frames_in, self._frames_out, dict(self._drops), dict(self._faults))

@@ -131,6 +131,14 @@ def test_a_frame_comes_out_stylised_with_its_stamp_and_frame_id(stream: Stream) 
 
 def test_camera_info_goes_with_the_stylised_picture(stream: Stream, node: Any, probe: Any, wait_until: Any) -> None:
     infos = probe.listen(f"{node.namespace}/stylized/camera_info", CameraInfo)
+
+    def missing() -> int:
+        stream.through(image_message(picture(2)))
+        status = probe.next_status(NODE)
+        return dict(zip(status.fault_causes, status.fault_counts)).get("no_camera_info", 0)
+
+    wait_until(missing, "the missing calibration in the status")
+    assert node.log.count("color/camera_info is missing") == 1
     publisher = probe.publisher(f"{node.namespace}/color/camera_info", CameraInfo)
 
     def info_of_a_new_frame() -> CameraInfo | None:

@@ -20,6 +20,17 @@ def test_counts_by_cause() -> None:
     assert entry.pending == 1
 
 
+def test_faults_that_cost_no_frame_are_counted_apart() -> None:
+    ledger = FrameLedger()
+    ledger.received()
+    ledger.faulty("no_camera_info")
+    ledger.faulty("no_camera_info")
+    ledger.delivered()
+    entry = ledger.read()
+    assert entry.faults == {"no_camera_info": 2}
+    assert entry.pending == 0
+
+
 @given(st.lists(st.sampled_from(["out", "superseded", "max_rate"])))
 def test_every_frame_is_accounted_for(fates: list[str]) -> None:
     ledger = FrameLedger()

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""detector over real DDS: people found, in the picture and in space, tuned live; faults in depth survived."""
+
+import array
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from sensor_msgs.msg import CameraInfo, Image
+from vision_msgs.msg import Detection2DArray, Detection3DArray
+
+NODE = "/test_detector/detector"
+FOCAL = 500.0
+DISTANCE = 2.0  # metres
+
+
+def person() -> np.ndarray:
+    """A photograph of a person, RGB, 512x512."""
+    return skimage.data.astronaut()
+
+
+def image_message(pixels: np.ndarray, encoding: str, stamp_ns: int) -> Image:
+    message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
+    message.step = pixels.nbytes // pixels.shape[0]
+    message.data = array.array("B", pixels.tobytes())
+    message.header.frame_id = "camera_color_optical_frame"
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    return message
+
+
+def stamp_of(message: Any) -> int:
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+
+
+class Scene:
+    """Publishes the person, with depth and calibration if wanted, until a result satisfies."""
+
+    def __init__(self, probe: Any, wait_until: Any, namespace: str) -> None:
+        self._probe, self._wait_until, self._namespace = probe, wait_until, namespace
+        self.detections: list[Detection2DArray] = probe.listen(f"{namespace}/detections", Detection2DArray)
+        self._color = probe.publisher(f"{namespace}/color/image_raw", Image)
+        self.depth: np.ndarray | None = None
+        self.depth_encoding = "16UC1"
+        self.with_info = False
+        self.stamps: list[int] = []
+
+    def look(self) -> None:
+        """Publish one frame and what belongs to it."""
+        stamp_ns = self._probe.now_ns()
+        self.stamps.append(stamp_ns)
+        if self.with_info:
+            info = CameraInfo(width=512, height=512, k=[FOCAL, 0.0, 256.0, 0.0, FOCAL, 256.0, 0.0, 0.0, 1.0])
+            self._info_publisher.publish(info)
+        if self.depth is not None:
+            self._depth_publisher.publish(image_message(self.depth, self.depth_encoding, stamp_ns))
+            time.sleep(0.02)  # let depth arrive first, as it cannot be waited for
+        self._color.publish(image_message(person(), "rgb8", stamp_ns))
+
+    def prepare_depth(self) -> None:
+        self._depth_publisher = self._probe.publisher(f"{self._namespace}/depth/image_rect_raw", Image)
+        self._info_publisher = self._probe.publisher(f"{self._namespace}/color/camera_info", CameraInfo)
+
+    def until(self, condition: Callable[[], Any], what: str) -> Any:
+        """Publish frames until the condition holds."""
+
+        def holds() -> Any:
+            value = condition()
+            if not value:
+                self.look()
+                time.sleep(0.1)
+            return value
+
+        return self._wait_until(holds, what)
+
+    def new(self, messages: list[Any], condition: Callable[[Any], bool], what: str) -> Any:
+        """Publish frames until a message that is appended from now on satisfies the condition."""
+        seen = len(messages)
+        return self.until(lambda: next((message for message in messages[seen:] if condition(message)), None), what)
+
+
+def names(message: Any) -> set[str]:
+    return {detection.results[0].hypothesis.class_id for detection in message.detections}
+
+
+@pytest.fixture(scope="module")
+def node(start_node: Any) -> Any:
+    return start_node("detector")
+
+
+@pytest.fixture(scope="module")
+def scene(node: Any, probe: Any, wait_until: Any) -> Scene:
+    return Scene(probe, wait_until, node.namespace)
+
+
+@pytest.fixture(scope="module")
+def in_space(scene: Scene, node: Any, probe: Any) -> list[Detection3DArray]:
+    """Subscribes to detections_3d, which makes the node subscribe to depth."""
+    messages = probe.listen(f"{node.namespace}/detections_3d", Detection3DArray)
+    scene.prepare_depth()
+    return messages
+
+
+def test_a_person_is_found_where_it_is(scene: Scene) -> None:
+    message = scene.new(scene.detections, lambda message: "person" in names(message), "a person")
+    assert stamp_of(message) in scene.stamps
+    assert message.header.frame_id == "camera_color_optical_frame"
+    found = next(d for d in message.detections if d.results[0].hypothesis.class_id == "person")
+    assert 0.35 <= found.results[0].hypothesis.score <= 1.0
+    box, centre = found.bbox, found.bbox.center.position
+    assert abs(centre.x - 220) < 100  # the astronaut fills the left and middle
+    assert box.size_x * box.size_y > 0.15 * 512 * 512
+    assert found.header == message.header
+
+
+def test_classes_and_thresholds_change_live(scene: Scene, node: Any, probe: Any) -> None:
+    assert probe.set_parameter(NODE, "classes", ["zebra"]).successful
+    scene.new(scene.detections, lambda message: not message.detections, "no detection but zebras")
+    assert probe.set_parameter(NODE, "classes", ["person", "zebra"]).successful
+    scene.new(scene.detections, lambda message: names(message) == {"person"}, "persons alone")
+    assert probe.set_parameter(NODE, "score_threshold", 0.99).successful
+    scene.new(scene.detections, lambda message: not message.detections, "nothing that certain")
+    assert probe.set_parameter(NODE, "score_threshold", 0.35).successful
+    assert probe.set_parameter(NODE, "iou_threshold", 0.4).successful
+    scene.new(scene.detections, lambda message: "person" in names(message), "the person again")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("classes", ["person", "unicorn"], "'unicorn' is unknown"),
+        ("score_threshold", 1.5, "0.99"),
+        ("iou_threshold", 0.0, "0.01"),
+        ("max_rate", 5000.0, "1000"),
+        ("threads", 2, "clean the node up first"),
+    ],
+)
+def test_values_out_of_range_are_refused_with_a_reason(
+    node: Any, probe: Any, name: str, value: Any, reason: str
+) -> None:
+    before = probe.get_parameter(NODE, name)
+    result = probe.set_parameter(NODE, name, value)
+    assert not result.successful
+    assert reason in result.reason
+    assert probe.get_parameter(NODE, name) == before
+
+
+def test_the_drawn_picture_appears_when_subscribed(scene: Scene, node: Any, probe: Any) -> None:
+    drawn = probe.listen(f"{node.namespace}/detections/image_raw", Image)
+    message = scene.new(drawn, lambda message: True, "a drawn picture")
+    assert (message.height, message.width, message.encoding) == (512, 512, "rgb8")
+    pixels = np.frombuffer(message.data, np.uint8).reshape(512, 512, 3)
+    changed = cv2.absdiff(pixels, person()).max(axis=2) > 50
+    assert 0.001 < changed.mean() < 0.3
+
+
+def test_without_calibration_depth_is_of_no_use_but_detections_go_on(
+    scene: Scene, in_space: list[Detection3DArray], probe: Any
+) -> None:
+    scene.depth, scene.depth_encoding = np.full((512, 512), int(DISTANCE * 1000), np.uint16), "16UC1"
+    scene.until(
+        lambda: "no_camera_info" in probe.next_status(NODE).fault_causes, "the missing calibration in the status"
+    )
+    assert not in_space
+    scene.new(scene.detections, lambda message: "person" in names(message), "detections without space")
+
+
+@pytest.mark.parametrize(("encoding", "unit", "kind"), [("16UC1", 1000.0, np.uint16), ("32FC1", 1.0, np.float32)])
+def test_with_depth_the_person_is_placed_in_space(
+    scene: Scene, in_space: list[Detection3DArray], encoding: str, unit: float, kind: type
+) -> None:
+    scene.with_info = True
+    scene.depth, scene.depth_encoding = np.full((512, 512), DISTANCE * unit, kind), encoding
+    message = scene.new(in_space, lambda message: "person" in names(message), "a person in space")
+    assert stamp_of(message) in scene.stamps
+    found = next(d for d in message.detections if d.results[0].hypothesis.class_id == "person")
+    assert found.bbox.center.position.z == pytest.approx(DISTANCE, rel=0.01)
+    flat = next(d for d in scene.detections if stamp_of(d) == stamp_of(message))
+    centre = next(d for d in flat.detections if d.results[0].hypothesis.class_id == "person").bbox.center.position
+    assert found.bbox.center.position.x == pytest.approx((centre.x - 256.0) * DISTANCE / FOCAL, abs=0.02)
+    assert found.results[0].pose.covariance[14] >= 0.0
+
+
+@pytest.mark.parametrize(
+    ("depth", "encoding", "fault"),
+    [
+        (np.full((512, 512), np.nan, np.float32), "32FC1", "no_depth"),
+        (np.zeros((512, 512), np.uint16), "16UC1", "no_depth"),
+        (np.full((100, 100), 2000, np.uint16), "16UC1", "depth_size"),
+        (np.zeros((512, 512, 3), np.uint8), "rgb8", "depth_unsupported_encoding"),
+    ],
+)
+def test_useless_depth_is_counted_and_detections_go_on(
+    scene: Scene, in_space: list[Detection3DArray], probe: Any, depth: np.ndarray, encoding: str, fault: str
+) -> None:
+    def count() -> int:
+        status = probe.next_status(NODE)
+        return dict(zip(status.fault_causes, status.fault_counts)).get(fault, 0)
+
+    before = count()
+    scene.with_info, scene.depth, scene.depth_encoding = True, depth, encoding
+    scene.until(lambda: count() > before, f"{fault} in the status")
+    scene.new(scene.detections, lambda message: "person" in names(message), "detections in spite of it")
+
+
+def test_no_more_than_the_maximum_rate_is_processed(scene: Scene, probe: Any) -> None:
+    scene.depth = None
+    assert probe.set_parameter(NODE, "max_rate", 1.0).successful
+    before = probe.next_status(NODE)
+    for _ in range(10):
+        scene.look()
+    after = probe.next_status(NODE)
+    drops = dict(zip(after.drop_causes, after.drop_counts))
+    assert drops.get("max_rate", 0) > dict(zip(before.drop_causes, before.drop_counts)).get("max_rate", 0)
+    assert after.frames_in == after.frames_out + sum(after.drop_counts)
+    assert (after.role, after.imports_torch) == ("detection", False)
+    assert after.rss_mb < 400.0
+    assert probe.set_parameter(NODE, "max_rate", 15.0).successful
+
+
+def test_a_style_engine_is_refused(start_node: Any) -> None:
+    node = start_node("detector", {"engine": "student"}, name="mistaken")
+    assert node.wait() == 2
+    assert "engine 'student' is for style" in node.log
