@@ -20,11 +20,12 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from muon_ad_core.detect.classes import COCO_CATEGORY_IDS, COCO_CLASSES
-from muon_ad_core.detect.nms import box_iou, class_wise_nms
+from muon_ad_core.distill.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
 from muon_ad_core.errors import UserError
 
-CANDIDATE_SCORE = 0.03
+CANDIDATE_SCORE = 0.05
+MAXIMUM_CANDIDATES = 400
+NMS_IOU = 0.6
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -71,10 +72,14 @@ def _boxes_of(corners: np.ndarray, class_scores: np.ndarray, scale: float, width
     """Keep good (location, class) pairs of (L, 4) corners and (L, 80) scores, undo the scaling, class-wise NMS."""
     location, label = np.nonzero(class_scores > CANDIDATE_SCORE)
     scores = class_scores[location, label]
+    best = np.argsort(-scores)[:MAXIMUM_CANDIDATES]
+    location, label, scores = location[best], label[best], scores[best]
     boxes = (corners[location] / scale).astype(np.float32)
     boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
-    keep = class_wise_nms(boxes, scores, label, iou_threshold=0.6, maximum=200)
+    corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    kept = cv2.dnn.NMSBoxesBatched(corner_and_size.tolist(), scores.tolist(), label.tolist(), 0.0, NMS_IOU)
+    keep = np.array(kept, int)
     return Boxes(boxes[keep], scores[keep], label[keep])
 
 
@@ -140,7 +145,7 @@ class NanoDetTeacher:
         return _boxes_of(np.concatenate(corners), np.concatenate(outputs[0::2]), scale, width, height)
 
 
-def fuse(runs: Sequence[Boxes], iou_threshold: float = 0.55, minimum_score: float = 0.08) -> Boxes:
+def fuse(runs: Sequence[Boxes], iou_threshold: float = 0.55, minimum_score: float = 0.12) -> Boxes:
     """Weighted box fusion (Solovyev et al., 2021) of several runs over one picture.
 
     Same-class boxes overlapping a cluster's fused box join it; the fused box is the score-weighted mean, the fused
@@ -149,53 +154,66 @@ def fuse(runs: Sequence[Boxes], iou_threshold: float = 0.55, minimum_score: floa
     boxes = np.concatenate([run.boxes for run in runs])
     scores = np.concatenate([run.scores for run in runs])
     labels = np.concatenate([run.labels for run in runs])
-    fused_boxes: list[np.ndarray] = []
-    fused_scores: list[float] = []
-    fused_labels: list[int] = []
+    fused: list[tuple[np.ndarray, float, int]] = []
     for label in np.unique(labels):
+        clusters: list[_Cluster] = []
         members = np.nonzero(labels == label)[0]
-        members = members[np.argsort(-scores[members])]
-        sums: list[np.ndarray] = []  # score-weighted box sum and score sum of each cluster
-        totals: list[float] = []
-        for index in members:
-            target = -1
-            if sums:
-                centres = np.stack([box / total for box, total in zip(sums, totals)])
-                overlaps = box_iou(boxes[index][None], centres)[0]
-                if overlaps.max() > iou_threshold:
-                    target = int(overlaps.argmax())
-            if target < 0:
-                sums.append(boxes[index] * scores[index])
-                totals.append(float(scores[index]))
+        for index in members[np.argsort(-scores[members])]:
+            overlaps = [_iou(boxes[index], cluster.box) for cluster in clusters]
+            if overlaps and max(overlaps) > iou_threshold:
+                clusters[int(np.argmax(overlaps))].add(boxes[index], scores[index])
             else:
-                sums[target] = sums[target] + boxes[index] * scores[index]
-                totals[target] += float(scores[index])
-        for box, total in zip(sums, totals):
-            score = min(1.0, total / len(runs))
+                clusters.append(_Cluster(boxes[index] * scores[index], float(scores[index])))
+        for cluster in clusters:
+            score = min(1.0, cluster.total / len(runs))
             if score >= minimum_score:
-                fused_boxes.append(box / total)
-                fused_scores.append(score)
-                fused_labels.append(int(label))
+                fused.append((cluster.box, score, int(label)))
     return Boxes(
-        np.array(fused_boxes, np.float32).reshape(-1, 4), np.array(fused_scores, np.float32), np.array(fused_labels, int)
+        np.array([box for box, _, _ in fused], np.float32).reshape(-1, 4),
+        np.array([score for _, score, _ in fused], np.float32),
+        np.array([label for _, _, label in fused], np.int64),
     )
 
 
-def teach(teachers: Sequence[Teacher], rgb: np.ndarray) -> Boxes:
-    """Fuse every teacher's boxes on the picture and on its mirror image."""
-    width = rgb.shape[1]
-    mirrored = np.ascontiguousarray(rgb[:, ::-1])
-    runs = []
-    for teacher in teachers:
-        runs.append(teacher.detect(rgb))
-        flipped = teacher.detect(mirrored)
-        boxes = flipped.boxes.copy()
-        boxes[:, [0, 2]] = width - flipped.boxes[:, [2, 0]]
-        runs.append(Boxes(boxes, flipped.scores, flipped.labels))
+@dataclass
+class _Cluster:
+    """Boxes of one object: their score-weighted sum (4,) and the sum of their scores."""
+
+    weighted: np.ndarray
+    total: float
+
+    @property
+    def box(self) -> np.ndarray:
+        return self.weighted / self.total
+
+    def add(self, box: np.ndarray, score: float) -> None:
+        self.weighted = self.weighted + box * score
+        self.total += float(score)
+
+
+def _iou(first: np.ndarray, second: np.ndarray) -> float:
+    overlap = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    intersection = float(np.prod(np.maximum(overlap, 0)))
+    union = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])) - intersection
+    return intersection / max(union, 1e-9)
+
+
+def teach(teachers: Sequence[Teacher], rgb: np.ndarray, mirror: bool = False) -> Boxes:
+    """Fuse every teacher's boxes on the picture and, with `mirror`, on its mirror image (better, twice the time)."""
+    runs = [teacher.detect(rgb) for teacher in teachers]
+    if mirror:
+        width = rgb.shape[1]
+        mirrored = np.ascontiguousarray(rgb[:, ::-1])
+        for flipped in [teacher.detect(mirrored) for teacher in teachers]:
+            boxes = flipped.boxes.copy()
+            boxes[:, [0, 2]] = width - flipped.boxes[:, [2, 0]]
+            runs.append(Boxes(boxes, flipped.scores, flipped.labels))
     return fuse(runs)
 
 
-def add_soft_labels(coco: dict[str, Any], folder: Path, teachers: Sequence[Teacher]) -> dict[str, Any]:
+def add_soft_labels(
+    coco: dict[str, Any], folder: Path, teachers: Sequence[Teacher], mirror: bool = False
+) -> dict[str, Any]:
     """Return `coco` with the teachers' boxes added for every category it does not list, as scored annotations.
 
     Pictures that cannot be read keep what they had. Existing annotations and their categories stay untouched.
@@ -209,7 +227,7 @@ def add_soft_labels(coco: dict[str, Any], folder: Path, teachers: Sequence[Teach
         picture = cv2.imread(str(folder / image["file_name"]))
         if picture is None:
             continue
-        found = teach(teachers, np.ascontiguousarray(picture[:, :, ::-1]))
+        found = teach(teachers, np.ascontiguousarray(picture[:, :, ::-1]), mirror)
         for box, score, label in zip(found.boxes, found.scores, found.labels):
             category = COCO_CATEGORY_IDS[label]
             if category in labelled:
@@ -233,7 +251,7 @@ def add_soft_labels(coco: dict[str, Any], folder: Path, teachers: Sequence[Teach
 
 def describe_folder(folder: Path) -> dict[str, Any]:
     """COCO image records of every picture directly in `folder`, without annotations."""
-    images = []
+    images: list[dict[str, Any]] = []
     for file in sorted(folder.iterdir()):
         picture = cv2.imread(str(file)) if file.suffix.lower() in IMAGE_SUFFIXES else None
         if picture is not None:
@@ -247,9 +265,10 @@ def describe_folder(folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write soft COCO labels for photos with teacher networks.")
     parser.add_argument("--images", type=Path, required=True, help="folder of the photos")
-    parser.add_argument("--data", type=Path, help="COCO file whose true boxes are kept (default: photos are unlabelled)")
-    parser.add_argument("--yolox", nargs=2, type=Path, metavar=("PARAM", "BIN"), help="YOLOX teacher, ncnn files")
-    parser.add_argument("--nanodet", nargs=2, type=Path, metavar=("PARAM", "BIN"), help="NanoDet-m teacher, ncnn files")
+    parser.add_argument("--data", type=Path, help="COCO file whose true boxes are kept (default: unlabelled photos)")
+    parser.add_argument("--yolox", nargs=2, type=Path, metavar=("PARAM", "BIN"), help="YOLOX teacher")
+    parser.add_argument("--nanodet", nargs=2, type=Path, metavar=("PARAM", "BIN"), help="NanoDet-m teacher")
+    parser.add_argument("--mirror", action="store_true", help="mirrored photos too: better labels, twice the time")
     parser.add_argument("--out", type=Path, required=True, help="COCO file to write")
     args = parser.parse_args()
     teachers: list[Teacher] = []
@@ -260,7 +279,7 @@ def main() -> None:
     if not teachers:
         raise SystemExit("name at least one teacher: --yolox or --nanodet.")
     coco = json.loads(args.data.read_text()) if args.data else describe_folder(args.images)
-    args.out.write_text(json.dumps(add_soft_labels(coco, args.images, teachers)))
+    args.out.write_text(json.dumps(add_soft_labels(coco, args.images, teachers, args.mirror)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train the object detector on COCO-format data sets and write it as an engine package.
+
+Annotations with a `score` in 0..1 are soft labels, as `python -m muon_ad_core.distill.detector_teachers` writes them
+for photographs. The run folder keeps a checkpoint: the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muon_ad_core.errors import UserError
+
+if TYPE_CHECKING:
+    from muon_ad_core.distill.detector_data import CocoSet, PictureCache
+    from muon_ad_core.distill.detector_trainer import DetectorTrainer
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.csv"
+SAVE_EVERY = 200
+LOG_EVERY = 20
+CACHE_TO_INPUT = 1.25  # pictures are kept a little larger than the input: zooming in stays sharp
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    help_data = "COCO annotation files; FOLDER of the pictures when they are not beside the file"
+    parser.add_argument("--data", nargs="+", required=True, metavar="JSON[=FOLDER]", help=help_data)
+    parser.add_argument("--validation", metavar="JSON[=FOLDER]", help="COCO file to measure AP on (needs pycocotools)")
+    parser.add_argument("--classes", type=Path, help="text file, one class a line (default: COCO's 80 classes)")
+    parser.add_argument("--run", type=Path, required=True, dest="run_folder", help="folder of checkpoint and log")
+    parser.add_argument("--output", type=Path, help="engine package to write at the end (default: RUN/detector)")
+    parser.add_argument("--start", type=Path, metavar="PACKAGE", help="engine package whose weights to start from")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, default=0, help="length of the training in updates")
+    length.add_argument("--minutes", type=float, default=0.0, help="length of the training in time")
+    parser.add_argument("--batch", type=int, default=16, help="pictures an update (default %(default)s)")
+    parser.add_argument("--size", type=int, default=320, help="side of the network's input (default %(default)s)")
+    parser.add_argument("--start-size", type=int, default=224, help="input side at the start (default %(default)s)")
+    parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
+    parser.add_argument("--learning-rate", type=float, default=4e-3, help="peak learning rate (default %(default)s)")
+    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16, for CPUs with AMX or AVX512-BF16")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--version", default="0.1.0", help="version written to the package (default %(default)s)")
+    parser.add_argument("--note", default="", help="what the model card tells about the data's origin and licence")
+
+
+def run(args: argparse.Namespace) -> int:
+    import cv2
+    import torch
+
+    from muon_ad_core.distill.coco_classes import COCO_CLASSES
+    from muon_ad_core.distill.detector_data import PictureCache, read_coco
+    from muon_ad_core.distill.detector_package import load_weights
+    from muon_ad_core.distill.detector_trainer import DetectorTrainer, DetectorTraining
+    from muon_ad_core.engine.package import EnginePackage
+    from muon_ad_core.nets.detector import DetectorShape
+
+    if not args.steps and not args.minutes:
+        raise UserError("say how long to train: --steps or --minutes.")
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    classes = _classes(args.classes) if args.classes else COCO_CLASSES
+    sets = [read_coco(file, classes, folder) for file, folder in map(_file_and_folder, args.data)]
+    caches = [PictureCache(coco, round(CACHE_TO_INPUT * args.size)) for coco in sets]
+    for file, coco in zip(args.data, sets):
+        for fault, count in coco.faults.items():
+            print(f"{file}: {count} x {fault}, left out", file=sys.stderr)
+    recipe = DetectorTraining(
+        steps=args.steps, minutes=args.minutes, batch=args.batch, size=args.size, start_size=args.start_size,
+        optimizer=args.optimizer, learning_rate=args.learning_rate, seed=args.seed, bfloat16=args.bfloat16,
+    )  # fmt: skip
+    trainer = DetectorTrainer(DetectorShape(classes=len(classes)), caches, recipe)
+    args.run_folder.mkdir(parents=True, exist_ok=True)
+    if (args.run_folder / CHECKPOINT).is_file():
+        trainer.load(args.run_folder / CHECKPOINT)
+    elif args.start:
+        package = EnginePackage.load(args.start)
+        for network in (trainer.network, trainer.average):
+            load_weights(network, package.manifest["network"], package.path("weights.safetensors"))
+    _train(trainer, args.run_folder)
+    target = args.output or args.run_folder / "detector"
+    _write(trainer, classes, target, _origin(args, sets, caches), args)
+    print(f"engine package: {target}")
+    return 0
+
+
+def _train(trainer: DetectorTrainer, run_folder: Path) -> None:
+    """To the end of the run, with a progress bar, a CSV log and checkpoints."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    sums: dict[str, float] = {}
+    with (
+        Progress(BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}")) as progress,
+        (run_folder / LOG).open("a", encoding="utf-8") as log,
+    ):
+        task = progress.add_task("", total=1.0)
+
+        def after_step(losses: dict[str, float]) -> None:
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value / LOG_EVERY
+            if trainer.step % LOG_EVERY == 0:
+                text = "  ".join(f"{name} {value:.3f}" for name, value in sums.items())
+                progress.update(task, completed=trainer.progress, description=f"step {trainer.step}  {text}")
+                values = ",".join(f"{value:.5f}" for value in sums.values())
+                log.write(f"{trainer.step},{trainer.seconds:.0f},{trainer.size},{values}\n")
+                log.flush()
+                sums.clear()
+            if trainer.step % SAVE_EVERY == 0:
+                trainer.save(run_folder / CHECKPOINT)
+
+        trainer.run(after_step)
+    trainer.save(run_folder / CHECKPOINT)
+
+
+def _write(
+    trainer: DetectorTrainer, classes: tuple[str, ...], target: Path, origin: dict[str, Any], args: argparse.Namespace
+) -> None:
+    """The package; measured, level by level, when there is a validation set."""
+    from muon_ad_core.distill.detector_package import export_detector, finish_package
+
+    fields = export_detector(trainer, classes, target, args.version, origin)
+    finish_package(target, fields, {})
+    if args.validation:
+        finish_package(target, fields, measure(target, *_file_and_folder(args.validation)))
+
+
+def measure(target: Path, file: Path, folder: Path | None) -> dict[str, float]:
+    """AP, AP50 and person AP50 of every level of a package, through the detector that users run."""
+    from muon_ad_core.detect.detector import Detector
+    from muon_ad_core.distill.detector_data import read_coco
+    from muon_ad_core.distill.detector_metrics import average_precision
+    from muon_ad_core.engine.package import EnginePackage
+
+    package = EnginePackage.load(target)
+    metrics: dict[str, float] = {}
+    for level in package.levels:
+        detector = Detector(package, level=level.name)
+        coco = read_coco(file, detector.classes, folder)
+
+        def detect(rgb, detector=detector):  # type: ignore[no-untyped-def]
+            found = detector.run(rgb, score_threshold=0.02, iou_threshold=0.6)
+            return found.boxes, found.scores, found.labels
+
+        for name, value in average_precision(detect, file, coco.samples[0].file.parent, detector.classes).items():
+            metrics[f"{name}_{level.name}"] = round(value, 4)
+    return metrics
+
+
+def _file_and_folder(argument: str) -> tuple[Path, Path | None]:
+    file, _, folder = argument.partition("=")
+    return Path(file), Path(folder) if folder else None
+
+
+def _classes(file: Path) -> tuple[str, ...]:
+    try:
+        names = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    except OSError as error:
+        raise UserError(f"cannot read the class list {file}: {error.strerror}.") from error
+    if not names:
+        raise UserError(f"the class list {file} is empty: write one class name a line.")
+    return names
+
+
+def _origin(args: argparse.Namespace, sets: list[CocoSet], caches: list[PictureCache]) -> dict[str, Any]:
+    """What manifest and model card tell about the data."""
+    data = []
+    for argument, cache in zip(args.data, caches):
+        data.append(
+            {
+                "name": _file_and_folder(argument)[0].name,
+                "pictures": len(cache),
+                "boxes": sum(len(sample.scores) for sample in cache.samples),
+                "soft_boxes": sum(int((sample.scores < 1).sum()) for sample in cache.samples),
+            }
+        )
+    limits = (
+        "Small objects (below about 1/20 of the picture's width) are often missed; classes with few training boxes are "
+        "weak. Scores follow the overlap of boxes, they are no probabilities: tune the threshold on your own pictures."
+    )
+    return {"data": data, "note": args.note, "limits": limits}

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COCO-format training sets for the detector: reading with faults counted, a picture cache, augmentation.
+
+Annotations may carry a `score` in (0, 1]: a soft label (detector_teachers writes such files); without it the label is
+a human's, 1. A file's `categories` are the classes its annotators looked for: a picture of it says nothing about the
+others, and their loss is masked there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from muon_ad_core.errors import UserError
+
+MINIMUM_SIDE = 1.0  # pixels: smaller boxes are counted and left out
+
+
+@dataclass
+class Sample:
+    """One annotated picture: boxes (N, 4) x1 y1 x2 y2 in pixels of the file, labels (N,), scores (N,), crowd (M, 4)."""
+
+    file: Path
+    width: int
+    height: int
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    crowd: np.ndarray
+
+
+@dataclass
+class CocoSet:
+    """One annotation file: its pictures, which of the classes it labels, and the faults found, by cause."""
+
+    samples: list[Sample]
+    labelled: np.ndarray
+    faults: Counter[str] = field(default_factory=Counter)
+
+
+def read_coco(file: Path, classes: Sequence[str], folder: Path | None = None) -> CocoSet:
+    """Read a COCO detection file; pictures are looked up in `folder`, else beside the file (see image_folder).
+
+    Categories are matched to `classes` by name. Unknown categories, boxes without area, boxes of unknown pictures and
+    scores outside (0, 1] are left out and counted in `faults`.
+
+    Raises UserError when the file is missing, is no COCO JSON, or has no picture or no known category.
+    """
+    document = _read_json(file)
+    folder = folder or image_folder(file, document["images"])
+    index = {name: position for position, name in enumerate(classes)}
+    label_of = {c["id"]: index[c["name"]] for c in document["categories"] if c.get("name") in index}
+    if not label_of:
+        raise UserError(
+            f"{file} has none of the detector's categories: names must match, {', '.join(classes[:3])}, ..."
+        )
+    labelled = np.zeros(len(classes), bool)
+    labelled[list(label_of.values())] = True
+    faults: Counter[str] = Counter()
+    by_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in document["images"]}
+    for annotation in document["annotations"]:
+        if annotation.get("image_id") in by_image:
+            by_image[annotation["image_id"]].append(annotation)
+        else:
+            faults["annotation of an unknown picture"] += 1
+    samples = [_sample(image, by_image[image["id"]], label_of, folder, faults) for image in document["images"]]
+    return CocoSet(samples, labelled, faults)
+
+
+def image_folder(file: Path, images: Sequence[dict[str, Any]]) -> Path:
+    """Folder of a COCO file's pictures: the file's own, its images/, or the one named like instances_NAME.json.
+
+    Raises UserError when none holds the first picture.
+    """
+    candidates = [file.parent, file.parent / "images", file.parent / file.stem.removeprefix("instances_")]
+    for candidate in candidates:
+        if (candidate / str(images[0].get("file_name"))).is_file():
+            return candidate
+    raise UserError(f"pictures of {file} not found beside it: give their folder, {file.name}=FOLDER.")
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read annotations {file}: {error.strerror}.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not valid JSON ({error}): export it again in COCO format.") from error
+    if not isinstance(document, dict) or any(
+        not isinstance(document.get(key), list) for key in ("images", "annotations", "categories")
+    ):
+        raise UserError(f"{file} is not COCO format: it needs the lists images, annotations and categories.")
+    if not document["images"]:
+        raise UserError(f"{file} lists no pictures: nothing to train on.")
+    if any(not isinstance(image, dict) or not {"id", "file_name"} <= image.keys() for image in document["images"]):
+        raise UserError(f"{file} has a picture without id or file_name: export it again in COCO format.")
+    return document
+
+
+def _sample(
+    image: dict[str, Any],
+    annotations: Sequence[dict[str, Any]],
+    label_of: dict[Any, int],
+    folder: Path,
+    faults: Counter[str],
+) -> Sample:
+    boxes, labels, scores, crowd = [], [], [], []
+    for annotation in annotations:
+        label = label_of.get(annotation.get("category_id"))
+        box = _corners(annotation.get("bbox"))
+        score = annotation.get("score", 1.0)
+        if label is None:
+            faults["unknown class"] += 1
+        elif box is None:
+            faults["box without area"] += 1
+        elif not 0 < score <= 1:
+            faults["score outside 0..1"] += 1
+        elif annotation.get("iscrowd"):
+            crowd.append(box)
+        else:
+            boxes.append(box)
+            labels.append(label)
+            scores.append(score)
+    return Sample(
+        folder / image["file_name"],
+        int(image.get("width", 0)),
+        int(image.get("height", 0)),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(labels, np.int64),
+        np.array(scores, np.float32),
+        np.array(crowd, np.float32).reshape(-1, 4),
+    )
+
+
+def _corners(bbox: Any) -> list[float] | None:
+    """x1 y1 x2 y2 of a COCO [x, y, width, height], None when it is no finite box with area."""
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        return None
+    x, y, width, height = (float(v) if isinstance(v, (int, float)) else float("nan") for v in bbox)
+    if not np.isfinite([x, y, width, height]).all() or min(width, height) < MINIMUM_SIDE:
+        return None
+    return [x, y, x + width, y + height]
+
+
+class PictureCache:
+    """The pictures of a CocoSet in memory, RGB uint8, longest side at most `longest`, boxes scaled alike.
+
+    Pictures that cannot be decoded are left out and counted in the set's faults ("unreadable picture"). Raises
+    UserError when none is readable.
+    """
+
+    def __init__(self, coco: CocoSet, longest: int) -> None:
+        self.labelled = coco.labelled
+        self.pictures: list[np.ndarray] = []
+        self.samples: list[Sample] = []
+        for sample in coco.samples:
+            picture = cv2.imread(str(sample.file), cv2.IMREAD_COLOR)
+            if picture is None:
+                coco.faults["unreadable picture"] += 1
+                continue
+            height, width = picture.shape[:2]
+            scale = min(1.0, longest / max(height, width))
+            if scale < 1:
+                picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            self.pictures.append(np.ascontiguousarray(picture[:, :, ::-1]))
+            # Annotations may belong to another size of the same picture.
+            unit_x, unit_y = picture.shape[1] / (sample.width or width), picture.shape[0] / (sample.height or height)
+            unit = np.array([unit_x, unit_y, unit_x, unit_y])
+            self.samples.append(
+                Sample(
+                    sample.file,
+                    picture.shape[1],
+                    picture.shape[0],
+                    (sample.boxes * unit).astype(np.float32),
+                    sample.labels,
+                    sample.scores,
+                    (sample.crowd * unit).astype(np.float32),
+                )
+            )
+        if not self.pictures:
+            raise UserError(f"no readable picture among {len(coco.samples)}: check the picture folder of the data set.")
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+@dataclass
+class View:
+    """An augmented training input: picture (size, size, 3) uint8 RGB and its boxes in the picture's pixels."""
+
+    picture: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    crowd: np.ndarray
+    labelled: np.ndarray
+
+
+Region = tuple[int, int, int, int]
+"""left, top, right, bottom in pixels of a view."""
+Tile = tuple[int, float, float, tuple[float, float], Region]
+"""Picture index, x scale, y scale, the scaled picture's corner in the view, and the region it may fill."""
+
+
+class Augmenter:
+    """Draws augmented views from a cache: zoom, shift, mirror, colour, and mosaics of four pictures of one set."""
+
+    def __init__(self, size: int, mosaic: float = 0.5) -> None:
+        self.size = size
+        self.mosaic = mosaic
+
+    def view(self, cache: PictureCache, index: int, rng: np.random.Generator) -> View:
+        draw = self._mosaic if rng.random() < self.mosaic else self._single
+        view = draw(cache, index, rng)
+        if rng.random() < 0.5:
+            view.picture = view.picture[:, ::-1]
+            for boxes in (view.boxes, view.crowd):
+                boxes[:, [0, 2]] = self.size - boxes[:, [2, 0]]
+        view.picture = _jitter_colour(view.picture, rng)
+        return view
+
+    def _single(self, cache: PictureCache, index: int, rng: np.random.Generator) -> View:
+        sample = cache.samples[index]
+        scale = self.size / max(sample.width, sample.height) * rng.uniform(0.6, 1.5)
+        stretch = np.exp(rng.uniform(-0.15, 0.15))
+        slack_x = self.size - sample.width * scale * stretch
+        slack_y = self.size - sample.height * scale / stretch
+        corner = (rng.random() * slack_x, rng.random() * slack_y)
+        canvas = np.zeros((self.size, self.size, 3), np.uint8)
+        region = (0, 0, self.size, self.size)
+        return self._paste(cache, [(index, scale * stretch, scale / stretch, corner, region)], canvas)
+
+    def _mosaic(self, cache: PictureCache, index: int, rng: np.random.Generator) -> View:
+        size = self.size
+        middle_x, middle_y = (int(share * size) for share in rng.uniform(0.3, 0.7, 2))
+        regions: list[Region] = [
+            (0, 0, middle_x, middle_y),
+            (middle_x, 0, size, middle_y),
+            (0, middle_y, middle_x, size),
+            (middle_x, middle_y, size, size),
+        ]
+        members = [index, *rng.integers(0, len(cache), 3)]
+        tiles: list[Tile] = []
+        for member, region in zip(members, regions):
+            sample = cache.samples[member]
+            scale = size / max(sample.width, sample.height) * rng.uniform(0.4, 1.0)
+            left, top, right, bottom = region
+            corner = (
+                left + rng.random() * (right - left - sample.width * scale),
+                top + rng.random() * (bottom - top - sample.height * scale),
+            )
+            tiles.append((int(member), scale, scale, corner, region))
+        return self._paste(cache, tiles, np.zeros((size, size, 3), np.uint8))
+
+    def _paste(self, cache: PictureCache, tiles: Sequence[Tile], canvas: np.ndarray) -> View:
+        """Draw each tile inside its region, gather the boxes that stay visible."""
+        boxes, labels, scores, crowd = [], [], [], []
+        for index, scale_x, scale_y, (x, y), (left, top, right, bottom) in tiles:
+            sample = cache.samples[index]
+            matrix = np.array([[scale_x, 0, x - left], [0, scale_y, y - top]], np.float64)
+            canvas[top:bottom, left:right] = cv2.warpAffine(
+                cache.pictures[index], matrix, (int(right - left), int(bottom - top)), flags=cv2.INTER_LINEAR
+            )
+            scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
+            whole = sample.boxes * scale + np.array([x, y, x, y], np.float32)
+            clipped, visible = _clip(whole, (left, top, right, bottom))
+            boxes.append(clipped[visible])
+            labels.append(sample.labels[visible])
+            scores.append(sample.scores[visible])
+            crowds = sample.crowd * scale + np.array([x, y, x, y], np.float32)
+            crowd.append(_clip(crowds, (left, top, right, bottom))[0])
+        return View(
+            canvas, np.concatenate(boxes), np.concatenate(labels), np.concatenate(scores), np.concatenate(crowd),
+            cache.labelled,
+        )  # fmt: skip
+
+
+def _clip(boxes: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes clipped to a region, and which keep a quarter of their area and three pixels a side."""
+    left, top, right, bottom = region
+    clipped = boxes.copy()
+    clipped[:, 0::2] = clipped[:, 0::2].clip(left, right)
+    clipped[:, 1::2] = clipped[:, 1::2].clip(top, bottom)
+    sides = clipped[:, 2:] - clipped[:, :2]
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    visible = (np.prod(sides, axis=1) > 0.25 * area) & (sides.min(axis=1, initial=np.inf) >= 3)
+    return clipped, visible
+
+
+def _jitter_colour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random gain, offset and saturation; now and then grey."""
+    gain, offset = rng.uniform(0.65, 1.35), rng.uniform(-25, 25)
+    saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.5, 1.5)
+    hue_gains = rng.uniform(0.92, 1.08, 3)
+    # One 3x3 colour matrix: luma plus scaled chroma, then a gain a channel.
+    luma = np.array([[0.299, 0.587, 0.114]] * 3)
+    matrix = gain * hue_gains[:, None] * (saturation * np.eye(3) + (1 - saturation) * luma)
+    return cv2.transform(np.ascontiguousarray(picture), np.c_[matrix, np.full(3, offset)])

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a trained detector to the engine package that ships: INT8 and float graphs, weights, metrics, model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import load_file, save_file
+
+from muon_ad_core.compress.export import count_macs, export_onnx
+from muon_ad_core.compress.quantise import quantise
+from muon_ad_core.distill.detector_data import PictureCache
+from muon_ad_core.distill.detector_trainer import DetectorTrainer
+from muon_ad_core.engine.package import write_package
+from muon_ad_core.errors import UserError
+from muon_ad_core.nets.detector import INPUT_BLOCK, STRIDES, DetectorNet, DetectorShape, PackedDetector
+
+CALIBRATION_PICTURES = 512
+DECODER = "muon_ad_dfl"
+GRAPHS = {"int8": "detector.onnx", "float": "detector.float.onnx"}
+WEIGHTS = "weights.safetensors"
+CARD = "README.md"
+
+
+def export_detector(
+    trainer: DetectorTrainer, classes: Sequence[str], target: Path, version: str, origin: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write graphs and weights of the averaged network into `target`; returns the manifest's fields, metrics empty.
+
+    origin: what the manifest tells about the data ("data": list of {"name", "pictures", "boxes"}, ...).
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    network, size = trainer.average, trainer.recipe.size
+    packed = PackedDetector(network)
+    side = size // INPUT_BLOCK
+    pixels = {"pixels": torch.zeros(1, side, side, 3 * INPUT_BLOCK**2, dtype=torch.uint8)}
+    axes = {"pixels": {1: "rows", 2: "columns"}, "scores": {1: "locations"}, "bins": {1: "locations"}}
+    float_graph = target / GRAPHS["float"]
+    export_onnx(packed, pixels, ["scores", "bins"], float_graph, axes)
+    quantise(float_graph, target / GRAPHS["int8"], _calibration_inputs(trainer.caches, size))
+    _store_half_weights(float_graph)
+    save_file({name: _half(value) for name, value in network.state_dict().items()}, target / WEIGHTS)
+    shape = network.shape
+    common = {
+        "width": shape.widths[0],
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "macs": count_macs(packed, pixels),
+        "input_block": INPUT_BLOCK,
+    }
+    return {
+        "name": target.name,
+        "version": version,
+        "task": "detection",
+        "description": "Anchor-free one-stage detector, dense 3x3 convolutions, distribution-focal boxes.",
+        "licence": "Apache-2.0",
+        "levels": [
+            {"name": "int8", "graph": GRAPHS["int8"], "precision": "int8", **common},
+            {"name": "float", "graph": GRAPHS["float"], "precision": "float32", **common},
+        ],
+        "decoder": DECODER,
+        "classes": list(classes),
+        "input_size": [size, size],
+        "strides": list(STRIDES),
+        "input": {"pixels": f"uint8 RGB [1, H/{INPUT_BLOCK}, W/{INPUT_BLOCK}, {3 * INPUT_BLOCK**2}], packed"},
+        "output": {
+            "scores": f"class logits [1, L, {shape.classes}]",
+            "bins": f"distance logits [1, L, 4 x {shape.bins}], left top right bottom, in strides",
+        },
+        "network": shape.as_dict(),
+        "training": {
+            "command": "muon-ad train detector",
+            "steps_done": trainer.step,
+            "hours": round(trainer.seconds / 3600, 2),
+            **asdict(trainer.recipe),
+            **origin,
+        },
+        "metrics": {},
+    }
+
+
+def finish_package(target: Path, fields: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Write model card and manifest with the metrics; the package is complete then."""
+    fields = {**fields, "metrics": dict(metrics)}
+    (target / CARD).write_text(_model_card(fields), encoding="utf-8")
+    write_package(target, fields, [*GRAPHS.values(), WEIGHTS, CARD])
+
+
+def load_weights(network: DetectorNet, shape: Mapping[str, Any], file: Path) -> None:
+    """Start `network` from a package's weights; `shape` is the manifest's "network". UserError when it differs."""
+    if DetectorShape.from_dict(dict(shape)) != network.shape:
+        raise UserError(f"{file} holds a network of another shape: train with the same number of classes.")
+    network.load_state_dict(load_file(file))
+
+
+def _half(value: torch.Tensor) -> torch.Tensor:
+    return (value.half() if value.dtype.is_floating_point else value).contiguous()
+
+
+def _calibration_inputs(caches: Sequence[PictureCache], size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Whole training photographs, as the detector will see frames; evenly taken from every set."""
+    pictures = [picture for cache in caches for picture in cache.pictures]
+    for index in np.linspace(0, len(pictures) - 1, min(CALIBRATION_PICTURES, len(pictures))).astype(int):
+        picture = pictures[index]
+        scale = size / max(picture.shape[:2])
+        canvas = np.zeros((size, size, 3), np.uint8)
+        scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)[:size, :size]
+        canvas[: scaled.shape[0], : scaled.shape[1]] = scaled
+        side = size // INPUT_BLOCK
+        cells = canvas.reshape(side, INPUT_BLOCK, side, INPUT_BLOCK, 3).transpose(0, 2, 1, 3, 4)
+        yield {"pixels": np.ascontiguousarray(cells).reshape(1, side, side, -1)}
+
+
+def _store_half_weights(graph: Path) -> None:
+    """Halve a float graph's file: convolution weights as float16, with a cast behind each that runtimes fold."""
+    model = onnx.load(str(graph))
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 4:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_half"))
+            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], name=f"{name}_cast", to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(graph))
+
+
+def _model_card(fields: Mapping[str, Any]) -> str:
+    training = fields["training"]
+    levels = "\n".join(
+        f"| {level['name']} | {level['precision']} | {level['parameters']:,} | {level['macs'] / 1e9:.2f} |"
+        for level in fields["levels"]
+    )
+    metrics = "\n".join(f"- {name}: {value}" for name, value in fields["metrics"].items()) or "- not evaluated"
+    data = "\n".join(
+        f"- {entry['name']}: {entry['pictures']:,} pictures, {entry['boxes']:,} boxes ({entry['soft_boxes']:,} soft)"
+        for entry in training["data"]
+    )
+    return f"""# {fields['name']} {fields['version']}
+
+{fields['description']} {len(fields['classes'])} classes. Licence: {fields['licence']}.
+
+| level | precision | parameters | GMAC at {fields['input_size'][1]}x{fields['input_size'][0]} |
+|---|---|---|---|
+{levels}
+
+Input: the frame, scaled to fit {fields['input_size'][1]}x{fields['input_size'][0]}, as uint8 RGB; outputs are class
+scores and distance distributions of every location, decoded by `muon_ad_core.detect`.
+
+## Training
+{training['steps_done']:,} steps of {training['batch']} pictures ({training['hours']} h on one CPU core), inputs of
+{training['start_size']} to {training['size']} pixels, optimiser {training['optimizer']}, seed {training['seed']}.
+Quality focal loss, GIoU, distribution focal loss, task-aligned assignment; mosaics, zoom, mirror, colour; the exported
+weights are a moving average. Data:
+
+{data}
+
+{training['note']}
+
+`{WEIGHTS}` (float16) lets the training go on. Train again: `muon-ad train detector --data coco.json --run DIR`
+
+## Metrics
+{metrics}
+
+## Limits
+{training['limits']}
+"""

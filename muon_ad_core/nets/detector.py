@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The detector network: 4x4 pixel blocks in, a dense 3x3 residual body, a small feature pyramid, anchor-free heads.
+
+Dense 3x3 convolutions with widths in multiples of 32 are what CPU matrix units and tensor cores run best, so there is
+no depthwise convolution. Boxes are discrete distance distributions and class scores carry localisation quality (Li et
+al., "Generalized Focal Loss", 2020). Every convolution is followed by batch normalisation, folded at export.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from muon_ad_core.nets.student import pack_pixels
+
+INPUT_BLOCK = 4
+STRIDES = (8, 16, 32)
+BACKGROUND_LOGIT = -4.6  # every score starts at 0.01: most locations are background
+
+
+@dataclass(frozen=True)
+class DetectorShape:
+    """Architecture of a DetectorNet; widths belong in multiples of 32.
+
+    Attributes:
+        classes: number of object classes.
+        bins: distance bins a box side, in strides: 8 bins reach 7 strides to each side.
+        stem: channels at 1/4 resolution.
+        widths: channels at 1/8, 1/16, 1/32.
+        blocks: residual blocks at 1/8, 1/16, 1/32.
+        pyramid: channels of the pyramid and of the heads.
+    """
+
+    classes: int = 80
+    bins: int = 8
+    stem: int = 32
+    widths: tuple[int, int, int] = (64, 96, 128)
+    blocks: tuple[int, int, int] = (2, 1, 1)
+    pyramid: int = 64
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DetectorShape:
+        """Inverse of as_dict(), also after a way through JSON."""
+        known = dict(values)
+        for name in ("widths", "blocks"):
+            known[name] = tuple(known[name])
+        return cls(**known)
+
+
+class ConvBlock(nn.Module):
+    """k x k convolution, batch normalisation, ReLU (unless `activate` is False)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, kernel: int = 3, activate: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.activate = activate
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        return functional.relu(x) if self.activate else x
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a skip; starts as the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = ConvBlock(width, width)
+        self.second = ConvBlock(width, width, activate=False)
+        nn.init.zeros_(self.second.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.second(self.first(x)))
+
+
+class DetectorNet(nn.Module):
+    """RGB picture in, raw class scores and distance distributions of every grid location out."""
+
+    def __init__(self, shape: DetectorShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.stem = ConvBlock(3 * INPUT_BLOCK**2, shape.stem)
+        stages = []
+        inputs = shape.stem
+        for width, blocks in zip(shape.widths, shape.blocks):
+            body = [ResidualBlock(width) for _ in range(blocks)]
+            stages.append(nn.Sequential(ConvBlock(inputs, width, stride=2), *body))
+            inputs = width
+        self.stages = nn.ModuleList(stages)
+        self.laterals = nn.ModuleList([ConvBlock(width, shape.pyramid, kernel=1) for width in shape.widths])
+        self.class_tower = ConvBlock(shape.pyramid, shape.pyramid)
+        self.box_tower = ConvBlock(shape.pyramid, shape.pyramid)
+        self.class_head = nn.Conv2d(shape.pyramid, shape.classes, 1)
+        self.box_head = nn.Conv2d(shape.pyramid, 4 * shape.bins, 1)
+        for head, bias in ((self.class_head, BACKGROUND_LOGIT), (self.box_head, 0.0)):
+            nn.init.normal_(head.weight, std=0.01)
+            assert head.bias is not None
+            nn.init.constant_(head.bias, bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw outputs for pictures (B, 3, H, W) in 0..1, RGB; H and W multiples of 32.
+
+        Returns class logits (B, L, classes) and distance-bin logits (B, L, 4 * bins): the locations of stride 8 row by
+        row, then of 16, then of 32; sides in the order left, top, right, bottom.
+        """
+        return self.from_packed(pack_pixels(x, INPUT_BLOCK))
+
+    def from_packed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As forward(), from packed pictures (B, 48, H/4, W/4) as pack_pixels() makes them."""
+        x = self.stem(x)
+        features = []
+        for stage, lateral in zip(self.stages, self.laterals):
+            x = stage(x)
+            features.append(lateral(x))
+        for level in (1, 0):
+            features[level] = features[level] + functional.interpolate(features[level + 1], scale_factor=2.0)
+        scores = [self.class_head(self.class_tower(feature)) for feature in features]
+        boxes = [self.box_head(self.box_tower(feature)) for feature in features]
+        return _rows(scores), _rows(boxes)
+
+
+def _rows(levels: list[Tensor]) -> Tensor:
+    """Concatenate (B, C, H, W) maps to (B, sum H*W, C)."""
+    return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
+
+
+class PackedDetector(nn.Module):
+    """The graph that ships: packed uint8 pictures (B, H/4, W/4, 48), NHWC, in; DetectorNet's raw outputs out.
+
+    The division by 255 is folded into the first convolution.
+    """
+
+    def __init__(self, network: DetectorNet) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network)
+        with torch.no_grad():
+            self.network.stem.conv.weight /= 255
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        scores, bins = self.network.from_packed(pixels.permute(0, 3, 1, 2).float())
+        return scores, bins
+
+
+def grid_locations(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Centres (L, 2) x y in pixels and strides (L,) of the locations of an input of the given size, in output order."""
+    centres, strides = [], []
+    for stride in STRIDES:
+        rows, columns = height // stride, width // stride
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        centres.append((torch.stack([x, y], dim=-1).reshape(-1, 2) + 0.5) * stride)
+        strides.append(torch.full((rows * columns,), float(stride)))
+    return torch.cat(centres).to(device), torch.cat(strides).to(device)
+
+
+def distances(bin_logits: Tensor, bins: int) -> Tensor:
+    """Expected side distances in strides: (..., 4 * bins) logits to (..., 4)."""
+    logits = bin_logits.unflatten(-1, (4, bins))
+    # A softmax over so short a dimension is slow on CPUs; two matrix products are not.
+    weights = (logits - logits.amax(dim=-1, keepdim=True)).exp()
+    position = torch.arange(bins, dtype=logits.dtype, device=logits.device)
+    return (weights @ position) / (weights @ torch.ones_like(position))
