@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": ("run", "run the joint task for a while and write a report of it to out/demo"),
     "up": ("run", "start the joint task here, one process a node, until Ctrl-C"),
     "doctor": ("look", "check this machine; say what is wrong and which command mends it"),
+    "bench": ("look", "measure one thing and print its figures"),
     "train": ("make", "train a student (style) or a detector; the result is an engine package"),
 }
 GROUPS = {

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run one benchmark; print its figures, and write them as JSON where asked."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from pathlib import Path
+
+# Benchmark -> (module with add_arguments and measure, one line of help).
+BENCHMARKS = {
+    "sync": ("muon_ad_core.bench.sync", "frame pairs lost by arrival stamps and by translated stamps (simulation)"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One sub-command a benchmark."""
+    benchmarks = parser.add_subparsers(dest="benchmark", required=True, metavar="benchmark")
+    for name, (module, text) in BENCHMARKS.items():
+        benchmark = importlib.import_module(module)
+        sub_parser = benchmarks.add_parser(name, help=text, description=benchmark.__doc__)
+        sub_parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+        benchmark.add_arguments(sub_parser)
+        sub_parser.set_defaults(measure=benchmark.measure)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure; returns 0 whatever the figures are."""
+    from muon_ad_core.bench.benchmark import write_measurement
+    from muon_ad_core.bench.machine_facts import describe_machine
+
+    measurement = args.measure(args)
+    print(measurement.text)
+    if args.json is not None:
+        write_measurement(args.json, args.benchmark, describe_machine(os.environ), measurement)
+    return 0
