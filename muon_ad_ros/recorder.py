@@ -54,6 +54,8 @@ JOINT_TASK_TOPICS = [
 LOOK_PERIOD = 0.25  # seconds between looks for topics that have appeared
 MOST_PICTURES = 24  # raw pictures that wait to be written: 22 MB at 640x480
 WRITER_NICENESS = 5
+IMAGE_DEPTH = 30  # a second of pictures may wait for a processor, so that at least their headers are recorded
+DATA_DEPTH = 200
 
 _NOT_WHILE_RECORDING = "deactivate and clean the node up first"
 PARAMETERS = (
@@ -210,7 +212,7 @@ class Recorder(ManagedNode):
         return QoSProfile(
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             history=HistoryPolicy.KEEP_LAST,
-            depth=5 if message_type == IMAGE else 200,
+            depth=IMAGE_DEPTH if message_type == IMAGE else DATA_DEPTH,
         )
 
     def _receive(self, name: str, message_type: str, data: bytes) -> None:

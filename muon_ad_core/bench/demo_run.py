@@ -19,7 +19,7 @@ from muon_ad_ros.starter import Starter, StartOptions
 TOUR = "style_tour"
 SAMPLE_PERIOD = 1.0  # seconds
 MOST_CRASHES = 2  # of one node, then it is not worth waiting
-ECHOED = (f"{TOUR} |", "[WARN]", "[ERROR]", "[FATAL]", "muon-ad |")
+ECHOED = (f"{TOUR} | [INFO]", "[WARN]", "crashed", "was killed")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Observation:
 
 
 class DemoLog(io.StringIO):
-    """Where the nodes' output goes: all of it into a file, and to `say` what a spectator should see."""
+    """Where the nodes' output goes: all of it into a file, to `say` what a spectator should see, errors kept."""
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
         super().__init__()
@@ -76,12 +76,12 @@ def record_run(source: str, style: str, seconds: float, recording: Path, log: De
     with Witness() as witness:
         try:
             starter.start()
-            _watch(starter, monitor)
+            finished = _watch(starter, monitor)
             pids = {name: node.pid for name, node in starter.nodes.items()}
             torch_nodes = [name for name, pid in pids.items() if pid and has_torch_loaded(pid)]
         finally:
             starter.stop()
-    if starter.nodes[TOUR].exit_code != 0:
+    if not finished:
         crashed = [f"{name} crashed again and again" for name, node in starter.nodes.items() if node.restarts]
         cause = [*log.error_lines[-1:], *crashed, "a node ended before its time"][0]
         raise UserError(f"the joint task did not run: {cause} (all output is in {log.path})")
@@ -89,13 +89,14 @@ def record_run(source: str, style: str, seconds: float, recording: Path, log: De
     return Observation(witness.stalls, monitor, torch_nodes, restarts)
 
 
-def _watch(starter: Starter, monitor: ProcessMonitor) -> None:
-    """Look after the nodes and sample them until the tour is over or a node has been given up."""
+def _watch(starter: Starter, monitor: ProcessMonitor) -> bool:
+    """Look after the nodes and sample them until the tour is over (true) or a node cannot be kept alive (false)."""
     next_sample = time.monotonic()
-    while starter.nodes[TOUR].exit_code is None and not starter.exit_code:
+    while not starter.exit_code and all(node.restarts <= MOST_CRASHES for node in starter.nodes.values()):
+        if starter.nodes[TOUR].exit_code == 0:
+            return True
         starter.step(timeout=0.1)
-        if any(node.restarts > MOST_CRASHES for node in starter.nodes.values()):
-            return
         if time.monotonic() >= next_sample:
             monitor.sample({name: node.pid for name, node in starter.nodes.items()})
             next_sample += SAMPLE_PERIOD
+    return False

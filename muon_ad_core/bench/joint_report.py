@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -84,6 +85,7 @@ def build_report(run: Run) -> dict[str, Any]:
         "latency_ms": summarize(timing.total_ms for timing in timed),
         "latency_received_ms": summarize(_ages(frames, recording.stylized)),
         "stages_ms": _stages(timed),
+        "frames_by_level": dict(Counter(timing.level for timing in timed)),
         "deadline_misses": sum(timing.deadline_missed for timing in timed),
         "detection_rate_hz": rate(detected),
         "detection_latency_ms": summarize(_totals(frames, recording.detection_timings)),
@@ -100,6 +102,7 @@ def build_report(run: Run) -> dict[str, Any]:
         "frames": {
             "at_s": [run.instant(timing.key) for timing in timed],
             "latency_ms": [round(timing.total_ms, 3) for timing in timed],
+            "level": [timing.level for timing in timed],
             "lost_at_s": [run.instant(key) for key in frames if key not in came_out],
         },
     }

@@ -37,6 +37,7 @@ class Timing:
     stages: dict[str, float]
     deadline_missed: bool = False
     sequence: int = 0
+    level: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,7 @@ def _timing(message: Any) -> Timing:
         stages={stage: float(getattr(message, f"{stage}_ms")) for stage in STAGES},
         deadline_missed=bool(message.deadline_missed),
         sequence=int(message.sequence),
+        level=message.level,
     )
 
 

@@ -105,7 +105,8 @@ def _sheet(jpeg: bytes | None) -> str:
 
 
 def _latency(report: Mapping[str, Any]) -> str:
-    legend = _legend(("c1", "a frame"), ("bad", "a frame lost, or beyond the top"), ("stall", "the machine stalled"))
+    levels = [(style, f"a frame, level {name}") for name, style in report_plots.level_styles(report).items()]
+    legend = _legend(*levels, ("bad", "a frame lost, or beyond the top"), ("stall", "the machine stalled"))
     rows = [
         ["", "p50", "p90", "p99", "max", "frames"],
         _summary_row("stamp → stylised picture published", report["latency_ms"]),
@@ -115,7 +116,8 @@ def _latency(report: Mapping[str, Any]) -> str:
     stages = [(stage, value, "ms") for stage, value in report["stages_ms"].items() if value is not None]
     return (
         "<h2>How old is the stylised picture?</h2><p>From the instant in the camera's stamp to the publication of the "
-        "stylised picture, for every frame. The strip names the style in force.</p>"
+        "stylised picture, for every frame. The strip names the style in force, colours tell the level of "
+        "detail that served the frame.</p>"
         f"{_plot(report, report_plots.latency_over_time)}{legend}{_styles(report)}"
         f"{_plot(report, report_plots.latency_histogram)}{_table(rows, numbers=range(1, 6))}"
         "<p>Where the time goes (median of each stage, milliseconds): "

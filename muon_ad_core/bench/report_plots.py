@@ -43,14 +43,25 @@ def latency_over_time(report: Mapping[str, Any], width: float) -> str:
         plot.span(stall["at_s"], stall["at_s"] + stall["ms"] / 1e3, "stall", tip)
     for at in frames["lost_at_s"]:
         plot.bar(at, at, 0.08 * top, "lost", f"lost at {at:.2f} s")
-    points = list(zip(frames["at_s"], frames["latency_ms"], strict=True))
-    inside = [point for point in points if point[1] <= top]
-    beyond = [point[0] for point in points if point[1] > top]
-    plot.dots([x for x, _ in inside], [y for _, y in inside], "c1")
+    for level, style in level_styles(report).items():
+        inside = [point for point in _points(report, level) if point[1] <= top]
+        plot.dots([x for x, _ in inside], [y for _, y in inside], style)
+    beyond = [at for at, latency in zip(frames["at_s"], frames["latency_ms"]) if latency > top]
     plot.dots(beyond, [top] * len(beyond), "over")
     if report["deadline_ms"]:
         plot.level(report["deadline_ms"], f"deadline {report['deadline_ms']:g} ms", "deadline")
     return plot.svg("Latency of every frame over time")
+
+
+def level_styles(report: Mapping[str, Any]) -> dict[str, str]:
+    """The colour (a class of the style sheet) of each level of detail that served frames."""
+    return dict(zip(sorted(report["frames_by_level"]), ("c1", "c2", "c4", "c3")))
+
+
+def _points(report: Mapping[str, Any], level: str) -> list[tuple[float, float]]:
+    frames = report["frames"]
+    rows = zip(frames["at_s"], frames["latency_ms"], frames["level"])
+    return [(at, latency) for at, latency, of in rows if of == level]
 
 
 def latency_histogram(report: Mapping[str, Any], width: float) -> str:

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     )
     with DemoLog(folder / LOG, _say) as log:
         observation = record_run(args.source, args.style, args.seconds, folder / RECORDING, log)
+        for line in log.error_lines:  # when the run fails, the exception tells
+            _say(f"error: {line}")
     print("Writing the report, the contact sheet and the video.", flush=True)
     config = {"source": args.source, "style": args.style or "a tour of several"}
     report = write_results(folder, observation, config, describe_machine(child_environment()))
