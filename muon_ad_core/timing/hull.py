@@ -77,8 +77,8 @@ class LowerHull:
         return Line(x, y, slope)
 
     def mean_excess(self, line: Line) -> float:
-        """Mean distance of the points above `line`."""
-        return self._sum_y / self.count - line.at(self._sum_x // self.count) if self.count else 0.0
+        """Mean distance of the points above `line`; there must be a point."""
+        return (self._sum_y - self.count * line.at(self._sum_x // self.count)) / self.count
 
 
 class RollingHull:

@@ -193,9 +193,10 @@ class PairingEngine(Generic[Item]):
     def _match(self) -> None:
         """Decide on all frames that can be decided on."""
         streams = [self._streams[name] for name in self._names]
+        queues = [stream.frames for stream in streams]
+        newest_ns = [None if stream.before_jump else stream.newest_ns for stream in streams]
         while True:
-            queues = [stream.frames for stream in streams]
-            decision, taken = decide(queues, [stream.newest_ns for stream in streams], self.slop_ns)
+            decision, taken = decide(queues, newest_ns, self.slop_ns)
             if decision == WAIT:
                 return
             for stream, number in zip(streams, taken):
