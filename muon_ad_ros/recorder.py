@@ -103,6 +103,7 @@ class RecordingThread:
         self.jpeg_quality = 80
         self.written = 0
         self.pictures_left_out = 0
+        self.failure = ""  # why nothing is written any more
         self._file = McapFile(path, MessageDefinitions.from_environment())
         self._queue: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         self._pictures = threading.Semaphore(MOST_PICTURES)
@@ -113,6 +114,8 @@ class RecordingThread:
 
     def put(self, received: Received) -> None:
         """Hand over a message; never waits. A picture too many is left out, all else is small enough to wait."""
+        if self.failure:
+            return
         if received.picture and not self._pictures.acquire(blocking=False):
             self.pictures_left_out += 1
         else:
@@ -122,10 +125,16 @@ class RecordingThread:
         """Write what is waiting and finish the file."""
         self._queue.put(None)
         self._thread.join()
-        self._file.close()
 
     def _run(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), WRITER_NICENESS)
+        try:
+            self._write_all()
+            self._file.close()
+        except (OSError, UserError) as error:
+            self.failure = str(error)
+
+    def _write_all(self) -> None:
         while (received := self._queue.get()) is not None:
             if received.picture:
                 self._pictures.release()
@@ -164,7 +173,7 @@ class Recorder(ManagedNode):
     def activate(self) -> None:
         self._recording = RecordingThread(Path(self.parameters["output"]).expanduser())
         self._recording.jpeg_quality = self.parameters["jpeg_quality"]
-        self._timer = self.create_timer(LOOK_PERIOD, self._look_for_topics, clock=self.steady_clock)
+        self._timer = self.create_timer(LOOK_PERIOD, self._look_around, clock=self.steady_clock)
         self._look_for_topics()
 
     def deactivate(self) -> None:
@@ -186,6 +195,13 @@ class Recorder(ManagedNode):
     def parameters_changed(self, changed: frozenset[str]) -> None:
         if self._recording is not None:
             self._recording.jpeg_quality = self.parameters["jpeg_quality"]
+
+    def _look_around(self) -> None:
+        if self._recording is not None and self._recording.failure:
+            sentence = f"{self.parameters['output']} cannot be written any more: {self._recording.failure}"
+            self.get_logger().error(sentence)
+            raise UserError(sentence)
+        self._look_for_topics()
 
     def _look_for_topics(self) -> None:
         present = dict(self.get_topic_names_and_types())

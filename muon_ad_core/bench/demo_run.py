@@ -32,30 +32,21 @@ class Observation:
     restarts: dict[str, int]  # by node, of those that crashed
 
 
-class DemoLog(io.StringIO):
+class DemoLog(io.TextIOWrapper):
     """Where the nodes' output goes: all of it into a file, to `say` what a spectator should see, errors kept."""
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
-        super().__init__()
+        super().__init__(path.open("wb"), encoding="utf-8")
         self.path = path
         self.error_lines: list[str] = []
-        self._file = path.open("w", encoding="utf-8")
         self._say = say
 
     def write(self, text: str) -> int:
-        self._file.write(text)
         if "[ERROR]" in text:
             self.error_lines.append(text.split("[ERROR]", 1)[1].strip())
         if any(mark in text for mark in ECHOED):
             self._say(text.strip())
-        return len(text)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+        return super().write(text)
 
 
 def record_run(source: str, style: str, seconds: float, recording: Path, log: DemoLog) -> Observation:

@@ -204,7 +204,7 @@ def _take_status(recording: JointRecording, at_ns: int, message: Any) -> None:
             deadline_ms=message.deadline_ms,
             frames_in=message.frames_in,
             frames_out=message.frames_out,
-            drops=dict(zip(message.drop_causes, map(int, message.drop_counts), strict=True)),
+            drops=dict(zip(message.drop_causes, map(int, message.drop_counts))),
             rss_mb=message.rss_mb,
             imports_torch=message.imports_torch,
         )

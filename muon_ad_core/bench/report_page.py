@@ -56,8 +56,8 @@ def _opening(report: Mapping[str, Any]) -> str:
     tiles = "".join(map(_tile, goals))
     return (
         "<h1>Live style transfer with object detection beside it</h1>"
-        f"<p>For {report['seconds']:.0f} seconds, every picture of {escape(str(config.get('source', 'a camera')))} "
-        f"({size}, {_camera_rate(report):.0f} a second) was redrawn in an artistic style while objects were looked for "
+        f"<p>For {report['seconds']:.0f} seconds, the pictures of the source <i>{escape(str(config.get('source')))}</i>"
+        f" ({size}, {_camera_rate(report):.0f} a second) were redrawn in a style while objects were looked for "
         f"in the same pictures, on {_processor(machine)}. Camera, style, detection "
         "and scheduler are separate ROS&nbsp;2 processes that exchange real messages. The styles were changed while "
         f"frames flowed. <b>{met} of {len(goals)} goals met.</b></p>"

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from muon_ad_core.errors import ParameterError
+from muon_ad_core.machine import CHECKOUT
 
 NO_STYLIZED_FRAMES = 1  # exit code
 LOG = "log.txt"
@@ -80,16 +80,18 @@ def describe_goals(report: Mapping[str, Any]) -> str:
 
 def describe_next_steps(folder: Path) -> str:
     """Where the results are and what to type next."""
-    prefix = "" if shutil.which("muon-ad") else ". ./env.sh && "
+    terminal = ["          . ./env.sh                       once in a terminal, then"]
     return "\n".join(
         [
             f"Look at   {folder / 'report.html'}        figures and plots, in a browser",
             f"          {folder / 'contact_sheet.png'}  camera, stylised, detected",
             f"          {folder / 'stylized.mp4'}       in VLC or mpv",
             f"          {folder / 'stylized.mcap'}      in Foxglove, or with ros2 bag play",
-            "Next      " + prefix + "muon-ad up joint_task            the same without an end; Ctrl-C stops it",
-            "          " + prefix + "muon-ad demo --source clip.mp4   your own video, folder or camera (/dev/video0)",
-            "          ros2 param set /style_transfer strength 0.5      while it runs, where ros2 is installed",
+            "What to type next:",
+            *(terminal if (CHECKOUT / "env.sh").is_file() else []),
+            "          muon-ad up joint_task            the same without an end; Ctrl-C stops it",
+            "          muon-ad demo --source clip.mp4   your own video, folder of pictures or /dev/video0",
+            "          ros2 param set /style_transfer strength 0.5    while it runs, where ros2 is installed",
         ]
     )
 

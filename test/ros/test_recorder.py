@@ -183,3 +183,11 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "exists already" in process.stdout + process.stderr
     assert path.read_bytes() == b"precious"
+
+
+def test_a_folder_that_cannot_be_made_ends_the_recorder_with_one_sentence() -> None:
+    command = [sys.executable, "-m", "muon_ad_ros.recorder", "--ros-args", "-p", "output:=/dev/null/run.mcap"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert process.returncode == 2
+    assert "cannot be written" in process.stdout + process.stderr
+    assert "Traceback" not in process.stdout + process.stderr
