@@ -97,7 +97,7 @@ class FrameIntake:
             return stamp_ns
         self._node.fault(
             "foreign_clock",
-            f"image stamps are {(now_ns - stamp_ns) / 1e9:.0f} s behind this node's clock: latency counts from "
+            f"image stamps are {abs(now_ns - stamp_ns) / 1e9:.0f} s away from this node's clock: latency counts from "
             "reception; for a bag, set use_sim_time and have its player publish /clock",
         )
         return now_ns

@@ -23,7 +23,9 @@ from .parameters import LiveParameters, ParameterSpec, Values
 
 EXIT_USER_ERROR = 2
 
-AUTOSTART = ParameterSpec("autostart", True, "Configure and activate the node as soon as it runs.")
+AUTOSTART = ParameterSpec(
+    "autostart", True, "Configure and activate the node as soon as it runs.", fixed="it only counts at the start"
+)
 
 Result = TypeVar("Result")
 
@@ -42,6 +44,7 @@ class ManagedNode(LifecycleNode):
         self.parameters = LiveParameters(
             self, (AUTOSTART, *specs), self.check_parameters, self.parameters_changed, self.is_configured
         )
+        self._warn_of_unknown_parameters()
         self._background_lock = threading.Lock()
         self._failure: UserError | None = None
         if self.parameters["autostart"]:
@@ -105,6 +108,13 @@ class ManagedNode(LifecycleNode):
         self.state_label = label
         return TransitionCallbackReturn.SUCCESS
 
+    def _warn_of_unknown_parameters(self) -> None:
+        """ROS ignores a misspelt parameter without a word."""
+        given = getattr(self, "_parameter_overrides", {})  # rclpy has no public way to ask
+        for name in given:
+            if not self.has_parameter(name) and not name.startswith("qos_overrides."):
+                self.get_logger().warning(f"there is no parameter '{name}': see ros2 param list, or its spelling")
+
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
         for trigger in (self.trigger_configure, self.trigger_activate):
@@ -157,6 +167,9 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
         if node is None:  # otherwise the node has logged it
             get_logger("muon_ad").error(str(error))
         return EXIT_USER_ERROR
+    except Exception:
+        if rclpy.ok():  # otherwise the interrupt came in the middle of a callback
+            raise
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not tear the clean-up apart
         if node is not None:

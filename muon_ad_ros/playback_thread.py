@@ -14,8 +14,8 @@ from muon_ad_core.sources.playback import PlaybackClock
 class PlaybackThread:
     """Hands each message to `play(message, play time in ns)` when its play time has come.
 
-    Between messages `tick(play time in ns)` is called at `tick_rate()` Hz, never when that is 0. At the end `ended` is
-    called with None, or with what was raised while reading or playing; not when the thread is stopped.
+    `tick(play time in ns)` is called before every message, and between them at `tick_rate()` Hz; never when that is 0.
+    At the end `ended` is called with None, or with what was raised meanwhile; not when the thread is stopped.
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class PlaybackThread:
                     play_ns = self._clock.admit(message.stamp_ns, message.round)
                     if not self._wait_until(play_ns):
                         return
+                if self._tick_rate() > 0.0:
+                    self._tick(self._clock.play_time(time.monotonic_ns()))
                 self._play(message, play_ns)
         except Exception as error:
             self._ended(error)

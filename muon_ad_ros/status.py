@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -97,9 +96,9 @@ class StatusReporter:
 
 def fill_stages(timing: FrameTiming, clock: StageClock) -> None:
     """Put the stage times into a FrameTiming."""
-    timing.convert_ms = clock.stages.get("convert", math.nan)
-    timing.infer_ms = clock.stages.get("infer", math.nan)
-    timing.publish_ms = clock.stages.get("publish", math.nan)
+    timing.convert_ms = clock.stages.get("convert", 0.0)
+    timing.infer_ms = clock.stages.get("infer", 0.0)
+    timing.publish_ms = clock.stages.get("publish", 0.0)
 
 
 def resident_memory_mb() -> float:

@@ -214,12 +214,15 @@ class FrameWorker(ReportingNode):
             self.apply_settings(loaded.runner, self.parameters.values)
         except UserError as error:  # they were checked, but against the engine of that time
             self.get_logger().error(str(error))
+        except Exception:
+            self.get_logger().error(traceback.format_exc())
 
     def _try_frame(self, loaded: LoadedEngine, frame: ReceivedFrame) -> None:
         taken = time.monotonic()
         clock = StageClock()
         try:
             self.process(loaded.runner, frame, clock)
+            self._account(loaded, frame, taken, clock)
         except ImageError as error:
             self.drop(error.cause, f"{error}; such frames are skipped")
         except UserError as error:
@@ -227,14 +230,10 @@ class FrameWorker(ReportingNode):
         except Exception:  # one bad frame must not end the node
             if self.context.ok():  # else it is going down, and publishing fails
                 self.drop("failed", traceback.format_exc())
-        else:
-            self._account(loaded, frame, taken, clock)
 
     def _account(self, loaded: LoadedEngine, frame: ReceivedFrame, taken: float, clock: StageClock) -> None:
         """A result went out: count it, time it, tell about it."""
         message = frame.message
-        self.ledger.delivered()
-        self.went_well()
         self._frame_size = (message.height, message.width)
         self._sequence += 1
         total_ms = (self.get_clock().now().nanoseconds - frame.origin_ns) / 1e6
@@ -256,6 +255,8 @@ class FrameWorker(ReportingNode):
         )
         fill_stages(timing, clock)
         self._timing_publisher.publish(timing)
+        self.ledger.delivered()
+        self.went_well()
         self.published(loaded.runner, total_ms)
 
     def describe(self, status: WorkerStatus) -> None:

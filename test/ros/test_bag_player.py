@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from muon_ad_msgs.msg import FrameTiming
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from rosgraph_msgs.msg import Clock
@@ -105,6 +106,19 @@ def test_recorded_stamps_and_clock(start_node: Any, probe: Any, wait_until: Any,
     times = [clock.clock.sec * 1_000_000_000 + clock.clock.nanosec for clock in clocks]
     assert times == sorted(times)
     assert START <= times[0] <= times[-1] < START + 3600 * 1_000_000_000
+
+
+def test_in_simulated_time_latency_is_play_time(start_node: Any, probe: Any, wait_until: Any, recording: Path) -> None:
+    worker = start_node("style_transfer", {"use_sim_time": True}, namespace="test_sim_time")
+    timings = probe.listen(f"{worker.name}/timing", FrameTiming)
+    assert wait_until(lambda: probe.state(worker.name) == "active", "the worker's activation")
+    parameters = {"bag": str(recording), "camera_only": True, "stamps": "original", "clock_rate": 50.0}
+    start_node("bag_player", parameters, namespace="test_sim_time")
+    wait_until(lambda: len(timings) > COUNT, "frames of more than one round")
+    assert START <= stamp_of(timings[0]) < START + 3600 * 1_000_000_000
+    stamps = [stamp_of(timing) for timing in timings]
+    assert stamps == sorted(stamps)  # a new round goes on in time
+    assert all(timing.total_ms < 60_000.0 for timing in timings[1:])
 
 
 def test_speed_changes_live_and_is_checked(start_node: Any, probe: Any, recording: Path) -> None:

@@ -341,22 +341,23 @@ def depth_as_colour() -> Image:
     return image_message(np.zeros((HEIGHT, WIDTH), np.uint16), "16UC1")
 
 
-def test_unusable_images_are_counted_by_cause_and_skipped(stream: Stream, node: Any, probe: Any) -> None:
-    before = probe.next_status(NODE)
-    for fault in (truncated, wrong_size, wrong_encoding, depth_as_colour, Image):
-        stream.send(fault())
-        stream.through(image_message(picture(10)))
-    after = probe.next_status(NODE)
-    old, new = drops(before), drops(after)
-    assert {cause: new[cause] - old.get(cause, 0) for cause in new} == {"size_mismatch": 2, "unsupported_encoding": 3}
-    assert after.frames_out - before.frames_out == 5
+def test_unusable_images_are_counted_by_cause_said_once_and_skipped(
+    stream: Stream, node: Any, probe: Any, wait_until: Any
+) -> None:
+    rounds = 0
 
+    def all_counted() -> bool:
+        nonlocal rounds
+        rounds += 1
+        for fault in (truncated, wrong_size, wrong_encoding, depth_as_colour, Image):
+            stream.send(fault())
+            time.sleep(0.05)  # or the next one may supersede it before it is looked at
+        counts = drops(probe.next_status(NODE))
+        return rounds > 2 and counts.get("size_mismatch", 0) > 3 and counts.get("unsupported_encoding", 0) > 3
 
-def test_a_fault_is_said_once_not_for_every_frame(stream: Stream, node: Any) -> None:
-    for _ in range(5):
-        stream.send(wrong_encoding())
-    stream.through(image_message(picture(11)))
-    assert 1 <= node.log.count("is not supported") < 5  # anew after a minute at the earliest
+    wait_until(all_counted, "the drops in the status")
+    assert 1 <= node.log.count("is not supported") < rounds  # anew after a minute at the earliest
+    stream.through(image_message(picture(10)))
 
 
 def test_the_resolution_may_change_in_mid_stream(stream: Stream) -> None:
@@ -398,7 +399,7 @@ def test_stamps_of_another_clock_are_latency_from_reception(
         lambda: next((timing for timing in timings if stamp_of(timing) == stamp_ns), None), "the frame's timing"
     )
     assert 0.0 <= timing.total_ms < 3_600_000.0
-    assert "behind this node's clock" in node.log
+    assert "away from this node's clock" in node.log
 
 
 def test_timing_tells_the_stages_of_every_frame(stream: Stream, node: Any, probe: Any, wait_until: Any) -> None:
@@ -468,6 +469,11 @@ def test_an_unknown_style_ends_the_node_with_one_sentence(start_node: Any) -> No
     assert node.wait() == 2
     assert "style 'no_such_style' is unknown: use one of" in node.log
     assert "Traceback" not in node.log
+
+
+def test_a_misspelt_parameter_is_noticed(start_node: Any, probe: Any, wait_until: Any) -> None:
+    node = start_node("style_transfer", {"autostart": False, "strenght": 0.5}, name="misspelt")
+    wait_until(lambda: "there is no parameter 'strenght'" in node.log, "the warning")
 
 
 def test_a_value_out_of_range_ends_the_node_with_one_sentence(start_node: Any) -> None:
