@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo and make test do all their own set-up; without a target, make lists what there is.
 
-PYTHON ?= python3
-SET_UP = @command -v $(PYTHON) >/dev/null || { echo "muon-ad: $(PYTHON) not found: sudo apt-get install -y python3"; exit 1; }; \
+# The Python that .venv was made from, if it says so; else the usual one.
+PYTHON ?= $(or $(shell sed -n 's/^executable = //p' .venv/pyvenv.cfg 2>/dev/null),python3)
+SET_UP = @command -v $(PYTHON) >/dev/null \
+	|| { echo "muon-ad: $(PYTHON) not found: sudo apt-get install -y python3, or make PYTHON=..." >&2; exit 1; }; \
 	$(PYTHON) scripts/set_up.py
 IN_ENVIRONMENT = . ./env.sh &&
 SHELL = /bin/bash
