@@ -40,7 +40,7 @@ class Recorder:
 STAMPS = st.one_of(st.integers(0, 60), st.integers(0, 400), st.integers(-(10**6), 10**6))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(2, 3), st.lists(st.tuples(st.integers(0, 2), STAMPS), max_size=80))
 def test_whatever_stamps_come_every_frame_has_one_fate(streams: int, frames: list[tuple[int, int]]) -> None:
     recorder = Recorder(streams)
@@ -61,7 +61,7 @@ def test_whatever_stamps_come_every_frame_has_one_fate(streams: int, frames: lis
         assert matched.spread_ns <= SLOP
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=60), st.randoms(use_true_random=False))
 def test_sparse_streams_pair_exactly_as_their_stamps_say(steps: list[int], random: Any) -> None:
     """With gaps of more than twice the slop a frame has at most one partner."""
@@ -81,7 +81,7 @@ def test_sparse_streams_pair_exactly_as_their_stamps_say(steps: list[int], rando
     assert [matched.stamps_ns for matched in recorder.sets[:-2]] == expected
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 40), max_size=25), st.lists(st.integers(1, 40), max_size=25), st.data())
 def test_the_interleaving_of_the_streams_does_not_matter(first: list[int], second: list[int], data: Any) -> None:
     stamps = [[sum(steps[: n + 1]) for n in range(len(steps))] + [5000, 6000] for steps in (first, second)]

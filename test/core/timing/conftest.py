@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated device for the tests of estimators and of DeviceClock."""
+"""A simulated device for the tests of the estimators and of DeviceClock."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-
-from muon_ad_core.timing.estimators import TransportDelay
+import pytest
 
 EPOCH_NS = 1_800_000_000_000_000_000
-MINIMUM_NS = 5_000_000
-DELAY = TransportDelay(MINIMUM_NS, tolerance_ns=100_000)
+MINIMUM_NS = 5_000_000  # the least delay; the tests say it to the estimators
 RATE_HZ = 30
 SECOND = 1_000_000_000
 
@@ -33,7 +31,13 @@ class Frame:
         return self.device_ns // 1000 % (1 << 32)
 
 
-def frames(seconds: float, drift: float = 0.0, start_device_ns: int = 0, seed: int = 0) -> Iterator[Frame]:
+@pytest.fixture
+def frames() -> Callable[..., Iterator[Frame]]:
+    """See `simulate_frames`."""
+    return simulate_frames
+
+
+def simulate_frames(seconds: float, drift: float = 0.0, start_device_ns: int = 0, seed: int = 0) -> Iterator[Frame]:
     """Frames of a device whose clock runs `drift` fast, with exponential delays and some long ones."""
     random = np.random.default_rng(seed)
     arrival_ns = 0
