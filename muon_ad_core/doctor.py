@@ -22,7 +22,18 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 SOCKET_BUFFER = 4 * 2**20  # bytes; what config/fastdds_large_images.xml asks for
 SHARED_MEMORY = 256 * 2**20  # bytes; some ten processes with segments of 16 MiB
 DISK_FULL, DISK_LOW = 2**30, 5 * 2**30  # bytes; the whole set-up with the training extras takes some 4 GiB
-RUNTIME_MODULES = ("numpy", "cv2", "openvino", "onnxruntime", "safetensors", "rosbags", "rich", "matplotlib", "yaml")
+RUNTIME_MODULES = {  # module -> name on the package index
+    "numpy": "numpy",
+    "cv2": "opencv-python-headless",
+    "openvino": "openvino",
+    "onnxruntime": "onnxruntime",
+    "safetensors": "safetensors",
+    "skimage": "scikit-image",
+    "rosbags": "rosbags",
+    "rich": "rich",
+    "matplotlib": "matplotlib",
+    "yaml": "pyyaml",
+}
 CPU_UNITS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 CAP_SYS_NICE = 23  # bit number, linux/capability.h
 
@@ -117,7 +128,8 @@ def check_messages(machine: Machine) -> Finding:
     }
     missing = [name for name, prefix in prefixes.items() if not prefix]
     if missing:
-        return Finding("messages", FAIL, f"{' and '.join(missing)} not built", "make setup")
+        remedy = "make setup" if machine.is_checkout() else "colcon build, then source install/setup.bash"
+        return Finding("messages", FAIL, f"{' and '.join(missing)} not built", remedy)
     return Finding("messages", OK, ", ".join(f"{name} in {prefix}" for name, prefix in prefixes.items()))
 
 
@@ -126,7 +138,9 @@ def check_packages(machine: Machine) -> Finding:
     missing = [name for name in RUNTIME_MODULES if not machine.has_module(name)]
     if missing:
         detail = f"{machine.python} does not find {', '.join(missing)}"
-        return Finding("packages", FAIL, detail, "make setup, then .venv/bin/muon-ad doctor")
+        install = f"{machine.python} -m pip install {' '.join(RUNTIME_MODULES[name] for name in missing)}"
+        remedy = "make setup, then .venv/bin/muon-ad doctor" if machine.is_checkout() else install
+        return Finding("packages", FAIL, detail, remedy)
     return Finding("packages", OK, "all run-time packages found")
 
 
@@ -139,7 +153,9 @@ def check_dds(machine: Machine) -> Finding:
     chosen = machine.dds_profile()
     if not chosen:
         detail = f"{implementation} without the image profile in this shell; other ROS tools lose large frames"
-        return Finding("dds", WARN, detail, ". ./env.sh")
+        prefix = machine.sourced_package("muon_ad_ros")
+        export = f"export {PROFILE_VARIABLES[0]}={prefix}/share/muon_ad_ros/config/fastdds_large_images.xml"
+        return Finding("dds", WARN, detail, export if prefix and not machine.is_checkout() else ". ./env.sh")
     if not machine.exists(chosen):
         detail = f"the profile {chosen} does not exist; Fast DDS falls back to buffers that lose large frames"
         return Finding("dds", WARN, detail, f"unset {' '.join(PROFILE_VARIABLES)}")
@@ -215,7 +231,7 @@ def check_engines(machine: Machine) -> Finding:
         for manifest in sorted(folder.glob("*/manifest.json")):
             seen.setdefault(manifest.parent.name, manifest.parent)
     if not seen:
-        return Finding("engines", FAIL, "no engine package found", "git checkout -- models")
+        return Finding("engines", FAIL, "no engine package found", "git checkout -- models (then build again)")
     for package in seen.values():
         fault = _engine_fault(package)
         if fault:

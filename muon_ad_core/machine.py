@@ -42,6 +42,10 @@ class Machine:
         self.python = sys.executable
         self.architecture = platform.machine()
 
+    def is_checkout(self) -> bool:
+        """Whether this runs from the project's source tree, not from an installation in another workspace."""
+        return self.exists(self.checkout / "Makefile")
+
     def which(self, program: str) -> str | None:
         """Path of an executable on PATH."""
         return shutil.which(program)

@@ -27,7 +27,7 @@ class DescribedMachine(Machine):
         self.architecture = "x86_64"
         self.programs = {"g++": "/usr/bin/g++", "make": "/usr/bin/make", "cmake": "/usr/bin/cmake"}
         self.modules = {"ensurepip", *doctor.RUNTIME_MODULES}
-        self.paths = {str(self.python_header())}
+        self.paths = {str(self.python_header()), str(checkout / "Makefile")}
         self.texts = {
             "/proc/sys/net/core/rmem_max": "212992\n",
             "/proc/sys/net/core/wmem_max": "4194304\n",
@@ -155,6 +155,18 @@ def test_dds_profile(machine: DescribedMachine, variables: dict[str, str], level
     assert bool(finding.remedy) == (level == WARN)
 
 
+def test_in_a_workspace_the_remedies_are_those_of_a_workspace(machine: DescribedMachine) -> None:
+    machine.paths = {f"/ws/install/muon_ad_ros/{PACKAGE_INDEX}/muon_ad_ros"}
+    machine.environment = {"AMENT_PREFIX_PATH": "/ws/install/muon_ad_ros"}
+    machine.modules -= {"cv2", "openvino"}
+    assert doctor.check_packages(machine).remedy == ("/usr/bin/python3 -m pip install opencv-python-headless openvino")
+    assert doctor.check_messages(machine).remedy.startswith("colcon build")
+    assert doctor.check_dds(machine).remedy == (
+        "export FASTRTPS_DEFAULT_PROFILES_FILE="
+        "/ws/install/muon_ad_ros/share/muon_ad_ros/config/fastdds_large_images.xml"
+    )
+
+
 def test_small_socket_buffers_get_the_sysctl_line(machine: DescribedMachine) -> None:
     finding = doctor.check_socket_buffers(machine)
     assert finding.level == WARN
@@ -233,9 +245,7 @@ def test_whatever_is_wrong_has_a_remedy(machine: DescribedMachine, check: Callab
 
 def test_lines_are_coloured_only_when_asked() -> None:
     finding = Finding("cmake", FAIL, "cmake not found", "sudo apt-get install -y cmake")
-    assert format_finding(finding) == (
-        "fail  cmake          cmake not found; mend: sudo apt-get install -y cmake"
-    )
+    assert format_finding(finding) == ("fail  cmake          cmake not found; mend: sudo apt-get install -y cmake")
     assert format_finding(finding, coloured=True).startswith("\033[31mfail\033[0m")
 
 
