@@ -30,7 +30,7 @@ from .parameters import ParameterSpec, Value
 ROLES = ("style", "detection")
 PERIOD = 0.1  # seconds between looks whether the tour is over
 SERVICE_PATIENCE = 10.0  # seconds
-TRAIL = 1.5  # seconds for the last results, and a status report of every node, to reach the recorder
+TRAIL = 2.0  # seconds for the last results, and a status report of every node, to reach the recorder
 STYLE_NODE, RECORDER = "style_transfer", "recorder"
 
 PARAMETERS = (

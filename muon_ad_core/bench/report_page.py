@@ -110,7 +110,7 @@ def _latency(report: Mapping[str, Any]) -> str:
     rows = [
         ["", "p50", "p90", "p99", "max", "frames"],
         _summary_row("stamp → stylised picture published", report["latency_ms"]),
-        _summary_row("stamp → received by the recorder", report["latency_received_ms"]),
+        _summary_row("stamp → received by the recorder, which yields to all", report["latency_received_ms"]),
         _summary_row("stamp → detections published", report["detection_latency_ms"]),
     ]
     stages = [(stage, value, "ms") for stage, value in report["stages_ms"].items() if value is not None]
