@@ -17,7 +17,6 @@ from functools import partial
 from diagnostic_msgs.msg import DiagnosticArray
 from muon_ad_msgs.msg import SchedulerStatus, WorkerStatus
 from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from rclpy.task import Future
 
 from muon_ad_core.realtime.policy import MAX_PRIORITY, MIN_PRIORITY, POLICIES
@@ -26,6 +25,7 @@ from . import qos
 from .diagnostics import diagnose
 from .managed import ManagedNode, run_node
 from .parameters import ParameterSpec
+from .remote_parameters import RemoteParameters
 
 STATUS_TYPE = "muon_ad_msgs/msg/WorkerStatus"
 PERIOD = 1.0  # seconds between looks at the graph, and between reports
@@ -67,7 +67,7 @@ class Worker:
 
     status: WorkerStatus
     heard_at: float  # monotonic, seconds
-    client: AsyncParameterClient
+    remote: RemoteParameters
     asked_pid: int = 0  # process that was last told its policy
     silent: bool = False
 
@@ -97,7 +97,7 @@ class Scheduler(ManagedNode):
         self._find_workers()
         for name, worker in self._workers.items():
             self._notice_silence(name, worker)
-            if not worker.silent and worker.asked_pid != worker.status.pid and worker.client.services_are_ready():
+            if not worker.silent and worker.asked_pid != worker.status.pid and worker.remote.reachable():
                 self._ask(name, worker)
         self._publish()
 
@@ -112,8 +112,8 @@ class Scheduler(ManagedNode):
     def _hear(self, status: WorkerStatus) -> None:
         worker = self._workers.get(status.name)
         if worker is None:
-            client = AsyncParameterClient(self, status.name)
-            worker = self._workers[status.name] = Worker(status, time.monotonic(), client)
+            remote = RemoteParameters(self, status.name)
+            worker = self._workers[status.name] = Worker(status, time.monotonic(), remote)
             self._decide(f"{status.name} found ({status.role})")
         worker.status, worker.heard_at = status, time.monotonic()
         if worker.silent:
@@ -132,13 +132,10 @@ class Scheduler(ManagedNode):
         if role not in DEFAULT_POLICIES:
             return
         policy, priority = self.parameters[f"{role}.policy"], self.parameters[f"{role}.priority"]
-        parameters = [
-            Parameter("scheduling.policy", value=policy),
-            Parameter("scheduling.priority", value=priority),
-            Parameter("scheduling.affinity", Parameter.Type.INTEGER_ARRAY, self.parameters[f"{role}.affinity"]),
-        ]
+        affinity = Parameter("scheduling.affinity", Parameter.Type.INTEGER_ARRAY, self.parameters[f"{role}.affinity"])
+        values = {"scheduling.policy": policy, "scheduling.priority": priority, "scheduling.affinity": affinity}
         self._decide(f"{name} is asked to run {policy}{f' {priority}' if policy in ('FIFO', 'RR') else ''}")
-        worker.client.set_parameters_atomically(parameters).add_done_callback(partial(self._answered, name))
+        worker.remote.set(values).add_done_callback(partial(self._answered, name))
 
     def _answered(self, name: str, future: Future) -> None:
         result = future.result().result

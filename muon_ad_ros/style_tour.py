@@ -17,8 +17,6 @@ from typing import Any, NoReturn
 import rclpy.task
 from muon_ad_msgs.msg import SchedulerStatus
 from muon_ad_msgs.srv import ListStyles
-from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 
 from muon_ad_core.bench.tour import MEASURING, choose_styles, plan_tour
 from muon_ad_core.errors import UserError
@@ -26,6 +24,7 @@ from muon_ad_core.errors import UserError
 from . import qos
 from .managed import ManagedNode, run_node
 from .parameters import ParameterSpec, Value
+from .remote_parameters import RemoteParameters
 
 ROLES = ("style", "detection")
 PERIOD = 0.1  # seconds between looks whether the tour is over
@@ -46,7 +45,7 @@ class StyleTour(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("style_tour", PARAMETERS)
-        self._clients_by_node = {name: AsyncParameterClient(self, name) for name in (STYLE_NODE, RECORDER)}
+        self._remotes = {name: RemoteParameters(self, name) for name in (STYLE_NODE, RECORDER)}
         self._list_styles = self.create_client(ListStyles, f"{STYLE_NODE}/list_styles")
         self.create_subscription(SchedulerStatus, "scheduler/status", self._hear, qos.result_data())
         self._all_deliver = threading.Event()
@@ -101,11 +100,10 @@ class StyleTour(ManagedNode):
         return self._answer(self._list_styles.call_async(ListStyles.Request())).names
 
     def _set(self, node: str, values: Mapping[str, Value]) -> None:
-        client = self._clients_by_node[node]
-        if not client.wait_for_services(SERVICE_PATIENCE):
+        remote = self._remotes[node]
+        if not remote.wait(SERVICE_PATIENCE):
             self._give_up(f"the parameters of {node} cannot be reached")
-        parameters = [Parameter(name, value=value) for name, value in values.items()]
-        result = self._answer(client.set_parameters_atomically(parameters)).result
+        result = self._answer(remote.set(values)).result
         if not result.successful:
             self.get_logger().warning(f"{node} refused {dict(values)}: {result.reason}")
 
