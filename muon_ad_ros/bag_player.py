@@ -143,11 +143,11 @@ class BagPlayer(ReportingNode):
     def _publish_clock(self, play_ns: int) -> None:
         self._clock_publisher.publish(Clock(clock=to_stamp(play_ns)))
 
-    def _ended(self, error: Exception | None) -> None:
+    def _ended(self, error: UserError | None) -> None:
         if error is None:
             self.get_logger().info(f"{self.parameters['bag']} has been played to its end")
-        elif self.context.ok():  # else the process is going down, and publishing fails
-            self.get_logger().error(str(error) if isinstance(error, UserError) else repr(error))
+        else:
+            self.get_logger().error(str(error))
 
     def _stamp(self, data: bytes, shift_ns: int) -> int:
         """The stamp a serialized message gets; messages with the same recorded stamp get the same one."""

@@ -111,9 +111,6 @@ class CameraNode(ReportingNode):
             self._publish_all(self._source)
         except UserError as error:
             self.get_logger().error(str(error))
-        except Exception:
-            if self.context.ok():  # else it is going down, and publishing fails
-                raise
 
     def _publish_all(self, source: FrameSource) -> None:
         """Publish frames until told to stop.

@@ -7,6 +7,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import rclpy
@@ -76,7 +77,10 @@ class ManagedNode(LifecycleNode):
         return self.state_label in ("inactive", "active")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("inactive", self.configure)
+        result = self._transition("inactive", self.configure)
+        if result != TransitionCallbackReturn.SUCCESS:
+            self.cleanup()
+        return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         return self._transition("active", self.activate)
@@ -126,7 +130,8 @@ class ManagedNode(LifecycleNode):
     def in_background(self, work: Callable[[], Result]) -> Future:
         """Run `work` in a thread of its own, one at a time; the future can be awaited in a service callback.
 
-        The service needs a reentrant callback group, or nothing else would be called meanwhile.
+        The service needs a reentrant callback group, or nothing else would be called meanwhile. Awaiting raises nothing
+        but UserErrors, so that a failed request does not end the node.
         """
         future = Future()
 
@@ -134,8 +139,11 @@ class ManagedNode(LifecycleNode):
             with self._background_lock:
                 try:
                     future.set_result(work())
-                except Exception as error:  # handed on to whoever awaits the future
+                except UserError as error:
                     future.set_exception(error)
+                except Exception as error:
+                    self.get_logger().error(traceback.format_exc())
+                    future.set_exception(UserError(f"it failed in an unforeseen way ({error}): see the node's log"))
             if self.executor is not None:
                 self.executor.wake()
 
@@ -151,10 +159,13 @@ class ManagedNode(LifecycleNode):
 def run_node(make_node: Callable[[], ManagedNode]) -> int:
     """Main function of a node: spin until interrupted.
 
-    Returns the exit code: 0, or 2 after an error the user can mend. Anything unforeseen is raised.
+    Returns the exit code: 0; 1 when a thread of the node crashed; 2 after an error the user can mend. Raises what is
+    unforeseen in the main thread.
     """
     apply_dds_profile()
     rclpy.init()
+    crashes: list[threading.ExceptHookArgs] = []
+    threading.excepthook = partial(_end_after_crash, crashes)
     node = None
     try:
         node = make_node()
@@ -176,4 +187,12 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
             node.deactivate()
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    return 1 if crashes else 0
+
+
+def _end_after_crash(crashes: list[threading.ExceptHookArgs], crash: threading.ExceptHookArgs) -> None:
+    """End the process when one of its threads has crashed: half a node would look alive and do nothing."""
+    if rclpy.ok():  # otherwise it is being ended already
+        threading.__excepthook__(crash)
+        crashes.append(crash)
+        rclpy.try_shutdown()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from muon_ad_core.errors import UserError
 from muon_ad_core.sources.bag import BagMessage
 from muon_ad_core.sources.playback import PlaybackClock
 
@@ -15,7 +16,7 @@ class PlaybackThread:
     """Hands each message to `play(message, play time in ns)` when its play time has come.
 
     `tick(play time in ns)` is called before every message, and between them at `tick_rate()` Hz; never when that is 0.
-    At the end `ended` is called with None, or with what was raised meanwhile; not when the thread is stopped.
+    At the end `ended` is called with None, or with the UserError that ended it; not when the thread is stopped.
     """
 
     def __init__(
@@ -25,7 +26,7 @@ class PlaybackThread:
         play: Callable[[BagMessage, int], None],
         tick: Callable[[int], None],
         tick_rate: Callable[[], float],
-        ended: Callable[[Exception | None], None],
+        ended: Callable[[UserError | None], None],
     ) -> None:
         self._messages = messages
         self._clock = clock
@@ -77,7 +78,7 @@ class PlaybackThread:
                 if self._tick_rate() > 0.0:
                     self._tick(self._clock.play_time(time.monotonic_ns()))
                 self._play(message, play_ns)
-        except Exception as error:
+        except UserError as error:
             self._ended(error)
         else:
             self._ended(None)
