@@ -46,9 +46,10 @@ class Probe:
     """A node in the test process that publishes, listens and calls services."""
 
     def __init__(self) -> None:
-        rclpy.init()
-        self.node = rclpy.create_node("probe")
-        self._executor = SingleThreadedExecutor()
+        self._context = rclpy.Context()  # the default one is left to the tests
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node("probe", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._clients: dict[str, Any] = {}
         self._statuses: dict[str, list[WorkerStatus]] = {}
@@ -59,7 +60,7 @@ class Probe:
         self._executor.shutdown()
         self._thread.join()
         self.node.destroy_node()
-        rclpy.shutdown()
+        rclpy.shutdown(context=self._context)
 
     def now_ns(self) -> int:
         return self.node.get_clock().now().nanoseconds

@@ -93,6 +93,22 @@ def test_the_command_stops_by_itself_and_sums_up() -> None:
     assert "restarts: none" in done.stdout
 
 
+def test_ctrl_c_ends_the_command_cleanly() -> None:
+    command = [sys.executable, "-m", "muon_ad_core.cli", "up", "--source", "none", "--namespace", "test_ctrl_c"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment()) as process:
+        assert process.stdout is not None
+        lines = []
+        while sum("serving engine" in line for line in lines) < 2:
+            line = process.stdout.readline()
+            assert line, "the command ended early"
+            lines.append(line)
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, rest
+    assert "restarts: none" in rest
+    assert "Traceback" not in rest
+
+
 def test_the_command_explains_mistakes() -> None:
     unknown_style = run_command("--style", "no_such_style", "--namespace", "test_up_style")
     assert unknown_style.returncode == 2
