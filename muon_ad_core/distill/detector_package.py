@@ -156,7 +156,7 @@ Input: the frame, scaled to fit {fields['input_size'][1]}x{fields['input_size'][
 scores and distance distributions of every location, decoded by `muon_ad_core.detect`.
 
 ## Training
-{training['steps_done']:,} steps of {training['batch']} pictures ({training['hours']} h on one CPU core), inputs of
+{training['steps_done']:,} steps of {training['batch']} pictures ({training['hours']} h of wall time), inputs of
 {training['start_size']} to {training['size']} pixels, optimiser {training['optimizer']}, seed {training['seed']}.
 Quality focal loss, GIoU, distribution focal loss, task-aligned assignment; mosaics, zoom, mirror, colour; the exported
 weights are a moving average. Data:
