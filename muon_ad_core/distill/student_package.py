@@ -189,7 +189,11 @@ penalty, and the difference between shifted views (steadiness). Muon for convolu
 photographs are research sets (ImageNet sample, BSDS500) that are not shipped. `weights.safetensors` (float16) lets
 the training go on.
 
-Train again: `muon-ad train student --photos DIR --styles DIR --features squeezenet1_1.safetensors --run DIR`
+Train again (the recipe's other values are in `manifest.json` and are the defaults):
+
+    muon-ad train student --photos DIR --styles DIR --extra-styles DIR --features squeezenet1_1.safetensors \\
+        --ship {" ".join(style["name"] for style in fields["styles"])} \\
+        --steps {training["steps"]} --batch {training["batch"]} --run DIR
 
 ## Metrics
 {metrics}
@@ -197,5 +201,6 @@ Train again: `muon-ad train student --photos DIR --styles DIR --features squeeze
 ## Limits
 A first student: palettes and coarse texture follow the picture, fine brush strokes only partly. Pictures that were
 not trained as styles (`load_style`) give their palette and contrast more than their strokes. Text and small faces are
-not kept readable. Frames are expected to be ordinary camera pictures; strong sensor noise is painted, too.
+not kept readable; in flat areas a fine regular mesh shows from close up. Frames are expected to be ordinary camera
+pictures; strong sensor noise is painted, too.
 """
