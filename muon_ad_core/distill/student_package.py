@@ -179,15 +179,15 @@ def _model_card(fields: dict[str, Any]) -> str:
 ## Styles
 {styles}
 
-All are public-domain works. The package holds style codes ({fields["code_length"]} numbers each) and no pictures.
+A style is a code of {fields["code_length"]} numbers.
 
 ## Training
 {training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
 pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
 pixels. Loss: feature moments of SqueezeNet 1.1 (style) and its instance-normalised features (content), a lattice
-penalty, and the difference between shifted views (steadiness). Muon for convolutions, AdamW for the rest. The
-photographs are research sets (ImageNet sample, BSDS500) that are not shipped. `weights.safetensors` (float16) lets
-the training go on.
+penalty, and the difference between shifted views (steadiness). Muon for convolutions, AdamW for the rest.
+{training["data_note"] or "Where the pictures come from was not noted."}
+No picture is part of the package. `weights.safetensors` (float16) lets the training go on.
 
 Train again (the recipe's other values are in `manifest.json` and are the defaults):
 

@@ -54,7 +54,8 @@ class StudentTraining:
 
     photos, styles, extra_styles: folders; shipped: names of the styles that go into the package (drawn with
     probability `shipped_share`, the rest teach the encoder what styles are); steps: optimiser steps; batch: photographs
-    a step, each seen in two shifted views; *_weight: factors of the losses.
+    a step, each seen in two shifted views; *_weight: factors of the losses; data_note: where the pictures come from and
+    under which licences, for the model card.
     """
 
     photos: Path
@@ -79,6 +80,7 @@ class StudentTraining:
     steady_weight: float = 3.0
     variation_weight: float = 0.02
     noise: float = 0.03
+    data_note: str = ""
     seed: int = 0
     threads: int = 1
     save_every: int = 250
