@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run", type=Path, required=True, dest="run_folder", help="folder of checkpoint, log and sheets"
     )
     parser.add_argument("--output", type=Path, help="engine package to write at the end (default: RUN/engine)")
+    parser.add_argument("--data-note", default="", help="origin and licences of the pictures, for the model card")
     parser.add_argument("--steps", type=int, default=20_000, help="optimiser steps (default %(default)s)")
     parser.add_argument("--batch", type=int, default=2, help="photographs a step (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     trainer = StudentTrainer(
         StudentTraining(
             photos=args.photos, styles=args.styles, extra_styles=args.extra_styles, features=args.features,
-            run=args.run_folder, validation=args.validation, steps=args.steps, batch=args.batch, threads=args.threads,
+            run=args.run_folder, validation=args.validation, data_note=args.data_note, steps=args.steps, batch=args.batch, threads=args.threads,
             seed=args.seed, shipped=args.ship or [style.name for style in list_styles(args.styles)],
         )
     )  # fmt: skip
