@@ -44,8 +44,9 @@ def run(args: argparse.Namespace) -> int:
     trainer = StudentTrainer(
         StudentTraining(
             photos=args.photos, styles=args.styles, extra_styles=args.extra_styles, features=args.features,
-            run=args.run_folder, validation=args.validation, data_note=args.data_note, steps=args.steps, batch=args.batch, threads=args.threads,
-            seed=args.seed, shipped=args.ship or [style.name for style in list_styles(args.styles)],
+            run=args.run_folder, validation=args.validation, data_note=args.data_note, steps=args.steps,
+            batch=args.batch, threads=args.threads, seed=args.seed,
+            shipped=args.ship or [style.name for style in list_styles(args.styles)],
         )
     )  # fmt: skip
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
