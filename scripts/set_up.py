@@ -140,7 +140,8 @@ def build_environment(machine: Machine) -> dict[str, str]:
 
 def colcon(machine: Machine, packages: Sequence[str]) -> None:
     """Build packages of this checkout into install/: one merged prefix, Python sources linked (edits are live)."""
-    environment = build_environment(machine)
+    # Otherwise colcon adds a load limit: beside anything else that runs, make would compile one file at a time.
+    environment = {**build_environment(machine), "MAKEFLAGS": f"-j{len(os.sched_getaffinity(0))}"}
     program = shutil.which("colcon", path=environment["PATH"])
     if program is None:
         raise SetUpError(f"colcon is not in {VENV}: run 'make clean', then again")
