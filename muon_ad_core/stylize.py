@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from safetensors.numpy import load_file
 
-from muon_ad_core.engine.package import EnginePackage, Level
+from muon_ad_core.engine.frames import check_frame, pack, unpack
+from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.errors import EngineError, ParameterError, StyleError
 
@@ -18,7 +19,6 @@ MULTIPLE = 8
 """The body works at 1/8 resolution: the padded frame is a multiple of this."""
 BORDER = 16
 """Mirrored pixels around the frame: zero padding inside the network would print a coloured frame at the border."""
-MAX_PIXELS = 64_000_000
 STILL_CHANGE = 4.0
 MOVED_CHANGE = 16.0
 """Mean input change (0..255) up to which a place counts as still, and from which it counts as moved."""
@@ -138,11 +138,7 @@ class Stylizer:
 
     def run(self, frame: np.ndarray) -> np.ndarray:
         """Stylise one frame (H, W, 3) RGB uint8 of any size; the result is valid until the next run."""
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not 0 < frame.size <= 3 * MAX_PIXELS:
-            raise ParameterError(
-                f"a frame must be RGB uint8 (height, width, 3) of at most {MAX_PIXELS:,} pixels, "
-                f"got {frame.shape} {frame.dtype}"
-            )
+        check_frame(frame)
         if self._strength == 0:
             self._has_previous = False
             return frame
@@ -179,10 +175,10 @@ class Stylizer:
             cv2.BORDER_REFLECT_101 if min(height, width) > 2 * BORDER + MULTIPLE else cv2.BORDER_REPLICATE,
             dst=buffers.padded,
         )  # fmt: skip
-        _pack(buffers.padded, buffers.packed, self._level.input_block)
+        pack(buffers.padded, buffers.packed, self._level.input_block)
         graph = self._graphs[self._level.name]
         result = graph.run({"pixels": buffers.packed, "code": self._active_code})["painted"]
-        _unpack(result, buffers.painted, self._level)
+        unpack(result, buffers.painted, self._level.output_block)
         return buffers.painted[BORDER : BORDER + height, BORDER : BORDER + width]
 
     def _smooth(self, frame: np.ndarray, buffers: _Buffers) -> None:
@@ -217,24 +213,6 @@ def _allocate(height: int, width: int, block: int) -> _Buffers:
         keep=np.empty((height, width), np.float32),
         renew=np.empty((height, width), np.float32),
     )
-
-
-def _pack(picture: np.ndarray, packed: np.ndarray, block: int) -> None:
-    """Strided copy of (H, W, 3) into (1, H/block, W/block, block*block*3), channels ordered (row, column, colour)."""
-    rows, columns = packed.shape[1:3]
-    run = np.dtype((np.void, 3 * block))  # one copy for each run of pixels that stays together
-    source = picture.reshape(len(picture), -1).view(run).reshape(rows, block, columns)
-    np.copyto(packed.view(run).reshape(rows, columns, block), source.transpose(0, 2, 1))
-
-
-def _unpack(packed: np.ndarray, picture: np.ndarray, level: Level) -> None:
-    """Inverse of `_pack` for the level's output block."""
-    block = level.output_block
-    rows, columns = packed.shape[1:3]
-    run = np.dtype((np.void, 3 * block))
-    source = packed.view(run).reshape(rows, columns, block)
-    target = picture.reshape(len(picture), -1).view(run).reshape(rows, block, columns)
-    np.copyto(target, source.transpose(0, 2, 1))
 
 
 def _check_share(name: str, value: float) -> None:

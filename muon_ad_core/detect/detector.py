@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from muon_ad_core.detect.decode import decode, grid_locations
+from muon_ad_core.engine.frames import check_frame, pack
 from muon_ad_core.engine.package import EnginePackage, Level
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.errors import EngineError, ParameterError
 
 DECODER = "muon_ad_dfl"
-MAX_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,7 @@ class Detector:
         Boxes of one class that overlap a better one by more than `iou_threshold` are left out. Raises ParameterError
         for another kind of array or a threshold outside (0, 1).
         """
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not 0 < rgb.size <= 3 * MAX_PIXELS:
-            raise ParameterError(f"a picture must be RGB uint8 (height, width, 3), got {rgb.shape} {rgb.dtype}")
+        check_frame(rgb)
         for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
             if not 0 < value < 1:
                 raise ParameterError(f"{name} must be between 0 and 1, got {value}")
@@ -103,7 +102,7 @@ class Detector:
         shrinks = rgb.shape[0] > buffers.frame.shape[0]
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         cv2.resize(rgb, buffers.frame.shape[1::-1], dst=buffers.frame, interpolation=interpolation)
-        _pack(buffers.canvas, buffers.packed, self.level.input_block)
+        pack(buffers.canvas, buffers.packed, self.level.input_block)
         raw = self._graph.run({"pixels": buffers.packed})
         boxes, scores, labels = decode(
             raw["scores"][0], raw["bins"][0], buffers.centres, buffers.strides, score_threshold, iou_threshold,
@@ -136,14 +135,6 @@ class Detector:
         mask = np.zeros(len(self.classes), bool)
         mask[[label for label in classes if 0 <= label < len(mask)]] = True
         return mask
-
-
-def _pack(picture: np.ndarray, packed: np.ndarray, block: int) -> None:
-    """Strided copy of (H, W, 3) into (1, H/block, W/block, block*block*3), channels ordered (row, column, colour)."""
-    rows, columns = packed.shape[1:3]
-    run = np.dtype((np.void, 3 * block))  # one copy for each run of pixels that stays together
-    source = picture.reshape(len(picture), -1).view(run).reshape(rows, block, columns)
-    np.copyto(packed.view(run).reshape(rows, columns, block), source.transpose(0, 2, 1))
 
 
 def _in_picture(

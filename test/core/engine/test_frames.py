@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pixel shuffles against their definition, and back."""
+
+import numpy as np
+import pytest
+
+from muon_ad_core.engine.frames import check_frame, pack, unpack
+from muon_ad_core.errors import ParameterError
+
+
+@pytest.mark.parametrize("block", [2, 4, 8])
+def test_packing_orders_row_column_colour_and_comes_back(block: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    packed = np.empty((1, 16 // block, 24 // block, 3 * block * block), np.uint8)
+    pack(picture, packed, block)
+    for row, column in ((0, 0), (1, 2), (16 // block - 1, 24 // block - 1)):
+        cell = picture[row * block : (row + 1) * block, column * block : (column + 1) * block]
+        assert np.array_equal(packed[0, row, column], cell.ravel())
+    back = np.zeros_like(picture)
+    unpack(packed, back, block)
+    assert np.array_equal(back, picture)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)],
+)
+def test_what_is_no_frame_is_refused(frame: np.ndarray) -> None:
+    with pytest.raises(ParameterError, match="a frame must be RGB uint8"):
+        check_frame(frame)
