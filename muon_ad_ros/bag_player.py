@@ -80,8 +80,7 @@ class BagPlayer(ReportingNode):
         if not values["bag"]:
             raise SourceError("the parameter bag is empty: name a rosbag2 folder, or an .mcap or .db3 file")
         reader = self._reader = BagReader(values["bag"])
-        if reader.damage:
-            self.complain("damage", reader.damage)
+        self._tell_damage(reader)
         remaps = parse_remaps(values["remap"])
         if values["camera_only"]:
             names = camera_names(reader.topics, remaps)
@@ -137,17 +136,22 @@ class BagPlayer(ReportingNode):
             self.ledger.received()
             self.ledger.delivered()
             self.reporter.record((time.monotonic() - began) * 1e3, missed=False)
-        if self._reader.damage:
-            self.complain("damage", self._reader.damage)
+        self._tell_damage(self._reader)
 
     def _publish_clock(self, play_ns: int) -> None:
         self._clock_publisher.publish(Clock(clock=to_stamp(play_ns)))
 
     def _ended(self, error: UserError | None) -> None:
+        if self._reader is not None:
+            self._tell_damage(self._reader)  # it may have been found at the very end
         if error is None:
             self.get_logger().info(f"{self.parameters['bag']} has been played to its end")
         else:
             self.get_logger().error(str(error))
+
+    def _tell_damage(self, reader: BagReader) -> None:
+        if reader.damage:
+            self.complain("damage", reader.damage)
 
     def _stamp(self, data: bytes, shift_ns: int) -> int:
         """The stamp a serialized message gets; messages with the same recorded stamp get the same one."""

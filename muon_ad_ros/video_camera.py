@@ -36,10 +36,14 @@ class VideoCamera(CameraNode):
 
     def frames(self, source: FrameSource) -> Iterator[Frame]:
         for frame in source:
-            if source.damage:
-                self.complain("damage", source.damage)
+            self._tell_damage(source)
             yield frame
+        self._tell_damage(source)  # it may have been found at the very end
         self.get_logger().info(f"{source.name} has ended")
+
+    def _tell_damage(self, source: FrameSource) -> None:
+        if source.damage:
+            self.complain("damage", source.damage)
 
 
 def main() -> None:

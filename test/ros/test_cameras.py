@@ -68,7 +68,8 @@ def test_dropped_frames_are_counted(scene: Any, color: list[Image], probe: Any, 
 
     def drops() -> int:
         status = probe.next_status(scene.name)
-        assert status.frames_in == status.frames_out + sum(status.drop_counts)
+        in_work = status.frames_in - status.frames_out - sum(status.drop_counts)
+        assert 0 <= in_work <= 1  # the one being published at that instant
         return dict(zip(status.drop_causes, status.drop_counts)).get("not_captured", 0)
 
     wait_until(drops, "dropped frames in the status")
