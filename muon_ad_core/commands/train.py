@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train a network of the project; the result is an engine package. Needs PyTorch (pip install '.[train]')."""
+"""Train a network of the project; the result is an engine package.
+
+Needs PyTorch: pip install -r requirements/train.txt
+"""
 
 from __future__ import annotations
 
@@ -31,5 +34,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     for module in ("torch", "onnx"):
         if importlib.util.find_spec(module) is None:
-            raise UserError(f"training needs {module}, which is not installed: pip install '.[train]' in the checkout")
+            raise UserError(f"training needs {module}, which is not installed: pip install -r requirements/train.txt")
     return int(args.run_training(args))

@@ -7,7 +7,7 @@ ONNX Runtime's quantiser does the work; TensorRT, ONNX Runtime and OpenVINO all 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -26,12 +26,11 @@ def quantise(
     source: Path,
     target: Path,
     frames: Iterable[dict[str, np.ndarray]],
-    keep_float: Sequence[str] = (),
     percentile: float = PERCENTILE,
 ) -> None:
     """Write the INT8 version of a float ONNX graph.
 
-    frames: graph inputs for calibration, some hundred of them; keep_float: nodes to leave in floating point;
+    frames: graph inputs for calibration, some hundred of them;
     percentile: share of activations, in percent, that the range covers.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +40,7 @@ def quantise(
         quantiser = QDQQuantizer(
             onnx.load(str(prepared)), per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QInt8, tensors_range=ranges, nodes_to_quantize=[],
-            nodes_to_exclude=list(keep_float), op_types_to_quantize=["Conv"],
+            nodes_to_exclude=[], op_types_to_quantize=["Conv"],
             # Outputs go to modulation and sums, which stay in floating point: rounding them would cost for nothing.
             extra_options={"ActivationSymmetric": True, "WeightSymmetric": True,
                            "OpTypesToExcludeOutputQuantization": ["Conv"]},

@@ -27,12 +27,16 @@ from muon_ad_core.nets.student import (
     PackedStudent,
     Student,
     pack_pixels,
+    unpack_pixels,
 )
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, PackedStyleEncoder
 
 CALIBRATION_FRAMES = 512
 CALIBRATION_SIDE = 256
 VGA = (480, 640)
+FAST_ONLY = ("fast_head",)
+FINE_ONLY = ("up_half", "half_", "fine_head")
+"""Beginnings of the names of parameters that one level has to itself."""
 Report = Callable[[str], None]
 
 
@@ -72,11 +76,8 @@ def _export_level(
     export_onnx(network, inputs, ["painted"], float_graph, axes)
     quantise(float_graph, target / f"{level}.onnx", _calibration_frames(trainer, codes))
     float_graph.unlink()
-    used = [
-        p for n, p in student.named_parameters() if level == "fine" or not n.startswith(("up_half", "half_", "fine_"))
-    ]
-    if level == "fine":
-        used = [p for n, p in student.named_parameters() if not n.startswith("fast_head")]
+    unused = FINE_ONLY if level == "fast" else FAST_ONLY
+    used = [p for name, p in student.named_parameters() if not name.startswith(unused)]
     return {
         "name": level, "graph": f"{level}.onnx", "precision": "int8", "width": student.config.width,
         "parameters": sum(p.numel() for p in used), "macs": count_macs(network, inputs),
@@ -115,9 +116,7 @@ def _int8_fidelity(
 
 
 def _unpacked(painted: np.ndarray, block: int) -> np.ndarray:
-    _, rows, columns, _ = painted.shape
-    cells = painted.reshape(rows, columns, block, block, 3)
-    return cells.transpose(0, 2, 1, 3, 4).reshape(rows * block, columns * block, 3)
+    return unpack_pixels(torch.from_numpy(painted).permute(0, 3, 1, 2), block)[0].permute(1, 2, 0).numpy()
 
 
 def _validation_crops(trainer: StudentTrainer) -> list[np.ndarray]:
