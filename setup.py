@@ -38,6 +38,7 @@ setup(
     description="Live generative style transfer with object detection beside it, for robots at the edge.",
     license="Apache-2.0",
     packages=find_packages(include=["muon_ad_ros*", "muon_ad_core*"]),
+    package_data={"muon_ad_core.bench": ["*.json"]},
     data_files=shared_files(),
     python_requires=">=3.10",
     install_requires=requirements("runtime"),

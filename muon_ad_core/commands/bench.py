@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run one benchmark; print its figures, and write them as JSON where asked."""
+"""Run one benchmark; print its figures, and write them as JSON where asked. Or compare two such files."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import os
 from pathlib import Path
 
 # Benchmark -> (module with add_arguments and measure, one line of help).
@@ -15,7 +14,7 @@ BENCHMARKS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One sub-command a benchmark."""
+    """One sub-command a benchmark, and one that compares results."""
     benchmarks = parser.add_subparsers(dest="benchmark", required=True, metavar="benchmark")
     for name, (module, text) in BENCHMARKS.items():
         benchmark = importlib.import_module(module)
@@ -27,11 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure; returns 0 whatever the figures are."""
-    from muon_ad_core.bench.benchmark import write_measurement
-    from muon_ad_core.bench.machine_facts import describe_machine
+    from muon_ad_core.bench.result_file import publish
 
-    measurement = args.measure(args)
-    print(measurement.text)
-    if args.json is not None:
-        write_measurement(args.json, args.benchmark, describe_machine(os.environ), measurement)
+    publish(args.benchmark, args.measure(args), args.json)
     return 0

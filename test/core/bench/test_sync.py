@@ -56,9 +56,9 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pyte
     text = capsys.readouterr().out
     assert all(title in text for title in METHODS.values())
     document = json.loads(path.read_text())
-    assert (document["schema"], document["schema_version"], document["benchmark"]) == ("muon-ad-benchmark", 1, "sync")
+    assert (document["schema"], document["schema_version"], document["benchmark"]) == ("muon-ad-benchmark", 2, "sync")
     assert document["config"]["seconds"] == 180.0
-    assert document["machine"]["python"]
+    assert document["versions"]["python"]
     summary = document["summary"]
     assert all(isinstance(value, int | float) for value in summary.values())
     assert summary["loss_translated"] <= 0.005
