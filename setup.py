@@ -42,7 +42,7 @@ setup(
     data_files=shared_files(),
     python_requires=">=3.10",
     install_requires=requirements("runtime"),
-    extras_require={"test": requirements("test"), "train": requirements("train")},
+    extras_require={name: requirements(name) for name in ("realsense", "test", "train")},
     entry_points={
         "console_scripts": [
             "muon-ad = muon_ad_core.cli:main",

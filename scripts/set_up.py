@@ -204,7 +204,7 @@ def set_up(with_tests: bool) -> None:
     build_package(machine)
     write_command(VENV / "bin" / "muon-ad")
     if with_tests:
-        install_requirements(machine, [*runtime, "train", "test"], "tests")
+        install_requirements(machine, [*runtime, "train", "realsense", "test"], "tests")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
