@@ -31,11 +31,11 @@ class ImageStream:
     """One camera's image topic with the camera_info beside it."""
 
     def __init__(
-        self, node: ReportingNode, topic: str, frame_id: str, encoding: str, camera: CameraModel | None
+        self, node: ReportingNode, topic: str, frame_id: str, encoding: str, info: CameraInfo | None = None
     ) -> None:
+        self.info = info
         self._frame_id = frame_id
         self._writer = ImageWriter(encoding)
-        self._info = camera_info_message(camera) if camera is not None else None
         info_topic = f"{topic.rsplit('/', 1)[0]}/camera_info"
         profile, options = qos.sensor_output(), qos.overridable()
         self._image_publisher = node.create_publisher(Image, topic, profile, qos_overriding_options=options)
@@ -50,9 +50,9 @@ class ImageStream:
     def publish(self, picture: NDArray[Any], stamp_ns: int) -> None:
         """Publish the calibration, then the picture it belongs to."""
         header = Header(stamp=to_stamp(stamp_ns), frame_id=self._frame_id)
-        if self._info is not None:
-            self._info.header = header
-            self._info_publisher.publish(self._info)
+        if self.info is not None:
+            self.info.header = header
+            self._info_publisher.publish(self.info)
         self._image_publisher.publish(self._writer.write(picture, header))
 
     def close(self) -> None:
@@ -81,9 +81,9 @@ class CameraNode(ReportingNode):
 
     def configure(self) -> None:
         source = self._source = self.open_source()
-        self.color = ImageStream(self, "color/image_raw", COLOR_FRAME, "rgb8", source.camera)
-        self.depth = ImageStream(self, "depth/image_rect_raw", DEPTH_FRAME, "16UC1", source.camera)
-        self.csi = ImageStream(self, "csi/image_raw", CSI_FRAME, "rgb8", source.csi_camera)
+        self.color = ImageStream(self, "color/image_raw", COLOR_FRAME, "rgb8", _info(source.camera))
+        self.depth = ImageStream(self, "depth/image_rect_raw", DEPTH_FRAME, "16UC1", _info(source.camera))
+        self.csi = ImageStream(self, "csi/image_raw", CSI_FRAME, "rgb8", _info(source.csi_camera))
         self.get_logger().info(f"{source.name}: {source.width}x{source.height} at {source.rate:g} Hz")
 
     def activate(self) -> None:
@@ -152,3 +152,7 @@ class CameraNode(ReportingNode):
             self.csi.publish(frame.second, stamp_ns)
         self.ledger.delivered()
         self.reporter.record((time.monotonic() - began) * 1e3, missed=False)
+
+
+def _info(camera: CameraModel | None) -> CameraInfo | None:
+    return None if camera is None else camera_info_message(camera)

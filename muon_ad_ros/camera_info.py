@@ -7,6 +7,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from muon_ad_core.sources.base import CameraModel
+from muon_ad_core.sources.calibration import Calibration
 
 
 def camera_info_message(camera: CameraModel) -> CameraInfo:
@@ -19,6 +20,19 @@ def camera_info_message(camera: CameraModel) -> CameraInfo:
         k=camera.k().ravel().tolist(),
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         p=camera.p().ravel().tolist(),
+    )
+
+
+def calibration_message(calibration: Calibration) -> CameraInfo:
+    """A real camera's calibration."""
+    return CameraInfo(
+        width=calibration.width,
+        height=calibration.height,
+        distortion_model=calibration.distortion_model,
+        d=list(calibration.d),
+        k=list(calibration.k),
+        r=list(calibration.r),
+        p=list(calibration.p),
     )
 
 
