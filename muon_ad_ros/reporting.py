@@ -13,8 +13,8 @@ from muon_ad_core.realtime.ledger import FrameLedger
 
 from . import qos
 from .managed import ManagedNode
-from .own_policy import SCHEDULING_PARAMETERS, OwnPolicy
-from .parameters import ParameterSpec
+from .own_policy import SCHEDULING_PARAMETERS, OwnPolicy, policy_request
+from .parameters import ParameterSpec, Values
 from .status import STATUS_PERIOD, StatusReporter
 
 
@@ -26,8 +26,10 @@ class ReportingNode(ManagedNode):
     def __init__(self, name: str, specs: Sequence[ParameterSpec]) -> None:
         super().__init__(name, (*specs, *SCHEDULING_PARAMETERS))
         self.ledger = FrameLedger()
-        self.policy = OwnPolicy(self.get_logger().warning)
+        self._tell_refusal = self.get_logger().warning
+        self.policy = OwnPolicy(lambda reason: self._tell_refusal(reason))
         self.policy.ask(self.parameters.values)
+        self._tell_refusal = self.get_logger().info  # who asks later reads it on ~/status, and warns once for all
         self.reporter = StatusReporter(self.get_fully_qualified_name(), self.role, self.ledger)
         self._complaints = Complaints()
         self._status_publisher = self.create_publisher(WorkerStatus, "~/status", qos.result_data())
@@ -35,6 +37,9 @@ class ReportingNode(ManagedNode):
 
     def describe(self, status: WorkerStatus) -> None:
         """Add to `status` what only the subclass knows; called once a second in the executor's thread."""
+
+    def check_parameters(self, proposed: Values, changed: frozenset[str]) -> None:
+        policy_request(proposed)
 
     def parameters_changed(self, changed: frozenset[str]) -> None:
         if any(name.startswith("scheduling.") for name in changed):

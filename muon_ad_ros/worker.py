@@ -126,6 +126,9 @@ class FrameWorker(ReportingNode):
         self._intake.open()
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
         self._thread.start()
+        if self._thread.native_id is not None:
+            self.policy.lead(self._thread.native_id)
+        self.policy.warm()
         self.policy.keep()
 
     def deactivate(self) -> None:
@@ -142,6 +145,7 @@ class FrameWorker(ReportingNode):
     # Parameters
 
     def check_parameters(self, proposed: Values, changed: frozenset[str]) -> None:
+        super().check_parameters(proposed, changed)
         if self.loaded is not None:
             self.check_settings(self.loaded.runner, proposed)
 

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from muon_ad_core.realtime import policy
+from muon_ad_core.realtime import policy, sched_attr
 from muon_ad_core.realtime.policy import PolicyRequest, apply_policy, holds, may_use_real_time, read_policy
 
 IN_A_CHILD = """
@@ -31,8 +31,8 @@ print(json.dumps(report))
 """
 
 
-def run_in_child(*arguments: str, prefix: tuple[str, ...] = ()) -> dict:
-    command = [*prefix, sys.executable, "-c", IN_A_CHILD, *arguments]
+def run_in_child(*arguments: str, prefix: tuple[str, ...] = (), code: str = IN_A_CHILD) -> dict:
+    command = [*prefix, sys.executable, "-c", code, *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=60)
     return json.loads(done.stdout)
@@ -77,7 +77,7 @@ def test_a_refusal_in_spite_of_the_limits_is_explained(monkeypatch: pytest.Monke
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(policy, "may_use_real_time", lambda priority: True)
-    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(sched_attr, "set_attributes", refuse)
     grant = apply_policy(PolicyRequest("FIFO", 10))
     assert "control group" in grant.reason
 
@@ -93,6 +93,47 @@ def test_affinity_is_applied_and_an_impossible_one_refused() -> None:
     finally:
         apply_policy(PolicyRequest("OTHER", affinity=tuple(before)))
     assert sorted(os.sched_getaffinity(0)) == before
+
+
+LEAD_IN_A_CHILD = """
+import json, threading
+from muon_ad_core.realtime.policy import PolicyRequest, apply_policy, holds, read_policy
+release = threading.Event()
+thread = threading.Thread(target=release.wait)
+thread.start()
+request = PolicyRequest("DEADLINE", 20, runtime_ms=2.0, period_ms=33.0)
+grant = apply_policy(request, thread.native_id)
+report = {"policy": grant.policy, "reason": grant.reason, "holds": holds(request, thread.native_id)}
+report["others"] = str(read_policy())
+release.set()
+print(json.dumps(report))
+"""
+
+
+def test_deadline_goes_to_the_leading_thread_and_fifo_to_its_helpers() -> None:
+    if not may_use_real_time(20):
+        pytest.skip("no permission for real-time priority 20 (rtprio limit or CAP_SYS_NICE)")
+    report = run_in_child(code=LEAD_IN_A_CHILD)
+    if report["policy"] != "DEADLINE":
+        pytest.skip(f"the kernel refused DEADLINE: {report['reason']}")
+    assert report["holds"]
+    assert report["others"] == "FIFO 20"
+
+
+def test_a_nice_value_is_added_to_the_one_the_process_was_started_with() -> None:
+    code = """
+import json, os
+from muon_ad_core.realtime.policy import PolicyRequest, apply_policy, holds
+started = os.nice(0)
+grant = apply_policy(PolicyRequest("OTHER", nice=3))
+print(json.dumps({"added": grant.nice - started, "reason": grant.reason, "holds": holds(PolicyRequest("OTHER"))}))
+"""
+    assert run_in_child(code=code, prefix=("nice", "-n", "2")) == {"added": 3, "reason": "", "holds": False}
+
+
+def test_deadline_needs_a_budget_that_fits_its_period() -> None:
+    with pytest.raises(ValueError, match="runtime_ms"):
+        PolicyRequest("DEADLINE", 20, runtime_ms=40.0, period_ms=33.0)
 
 
 def test_read_policy_covers_threads_of_this_process() -> None:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep this process's memory from making frames late: pages locked in RAM, the garbage collector at rest."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+
+from muon_ad_core.realtime.policy import has_capability
+
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+_CAP_IPC_LOCK = 14  # see capability(7)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def lock_working_set() -> str:
+    """Keep every page this process has touched, or will touch, in RAM; returns why not, empty when it is done.
+
+    Pages never touched (the unused part of thread stacks) take no memory: MCL_ONFAULT. A process with a limit on locked
+    memory is left alone, because once the limit is reached the kernel would refuse it all further memory.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if limit != resource.RLIM_INFINITY and not has_capability(_CAP_IPC_LOCK):
+        return (
+            f"memory is not locked: the memlock limit is {limit // 1024} kB and the process lacks CAP_IPC_LOCK; allow "
+            "it with a line '<user> - memlock unlimited' in /etc/security/limits.d and a new login, or start the "
+            "container with --ulimit memlock=-1"
+        )
+    if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
+        return f"memory is not locked: {os.strerror(ctypes.get_errno())}"
+    return ""
+
+
+def unlock() -> None:
+    """Undo `lock_working_set`."""
+    _libc.munlockall()
+
+
+def locked_mb() -> float:
+    """Memory of this process that is locked in RAM, in 1e6 bytes."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("VmLck:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
+def freeze_garbage_collector() -> int:
+    """Collect once, then let the collector overlook all that is alive now; returns how many objects that are.
+
+    Modules, engines and message types live as long as the process. Without this, a full collection walks them all in
+    the middle of some frame. Call it once the process is warm.
+    """
+    gc.collect()
+    gc.freeze()
+    return gc.get_freeze_count()

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory of a real-time process: locked or explained, and the garbage collector told to overlook it."""
+
+import json
+import os
+import subprocess
+import sys
+
+LOCK = """
+import json, resource
+from muon_ad_core.realtime.memory import lock_working_set, locked_mb, unlock
+reason = lock_working_set()
+locked = locked_mb()
+unlock()
+print(json.dumps({"reason": reason, "locked": locked, "unlocked": locked_mb()}))
+"""
+REFUSED = """
+import json, resource
+from muon_ad_core.realtime import memory
+memory.has_capability = lambda number: False
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+print(json.dumps({"reason": memory.lock_working_set(), "locked": memory.locked_mb()}))
+"""
+FREEZE = """
+import gc, json
+from muon_ad_core.realtime.memory import freeze_garbage_collector
+kept = [[] for _ in range(10_000)]
+frozen = freeze_garbage_collector()
+print(json.dumps({"frozen": frozen, "watched": len(gc.get_objects())}))
+"""
+
+
+def run_in_child(code: str) -> dict:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout)
+
+
+def test_the_working_set_is_locked_or_the_remedy_named() -> None:
+    report = run_in_child(LOCK)
+    if report["reason"]:
+        assert "memlock" in report["reason"]
+        assert report["locked"] == 0
+    else:
+        assert report["locked"] > 1
+    assert report["unlocked"] == 0
+
+
+def test_a_limit_on_locked_memory_is_not_run_into() -> None:
+    report = run_in_child(REFUSED)
+    assert "memlock limit is 64 kB" in report["reason"]
+    assert "CAP_IPC_LOCK" in report["reason"]
+    assert report["locked"] == 0
+
+
+def test_what_is_alive_is_left_out_of_garbage_collection() -> None:
+    report = run_in_child(FREEZE)
+    assert report["frozen"] > 10_000
+    assert report["watched"] < 1000
