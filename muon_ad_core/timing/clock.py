@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muon_ad_core.timing.estimators import ClockEstimator, TransportDelay
+from muon_ad_core.timing.estimators import ClockEstimator, Estimate, TransportDelay
 from muon_ad_core.timing.steps import StepDetector
-from muon_ad_core.timing.ticks import RESET, DeviceTime, TickUnwrapper
+from muon_ad_core.timing.ticks import DUPLICATE, FIRST, FORWARD, REORDER, RESET, TickUnwrapper
 
 ARRIVAL = "arrival"
 TRANSLATED = "translated"
@@ -32,6 +32,28 @@ class Stamp:
     """Grows when the host's clock was set back. Within an epoch stamps of frames in order never run back."""
 
 
+class _StampGuard:
+    """Keeps the stamps of one sensor from lying in the future and from running back."""
+
+    def __init__(self) -> None:
+        self._newest_ns: int | None = None
+        self.epoch = 0
+        """How often the host's clock was set back to before the newest stamp."""
+
+    def guard(self, stamp_ns: int, arrival_ns: int, in_order: bool) -> int:
+        """The stamp, moved where it would be later than the arrival or out of order."""
+        newest_ns = self._newest_ns
+        if not in_order:
+            return min(stamp_ns, arrival_ns) if newest_ns is None else min(stamp_ns, arrival_ns, newest_ns)
+        if newest_ns is not None:
+            if arrival_ns < newest_ns:  # the host's clock was set back
+                self.epoch += 1
+            else:
+                stamp_ns = max(stamp_ns, newest_ns + 1)
+        self._newest_ns = min(stamp_ns, arrival_ns)
+        return self._newest_ns
+
+
 class DeviceClock:
     """Translates tick counts of frames to host time, in the order of arrival.
 
@@ -45,8 +67,7 @@ class DeviceClock:
         self._ticks = ticks
         self._delay = delay
         self._steps = StepDetector()
-        self._newest_ns: int | None = None
-        self._epoch = 0
+        self._guard = _StampGuard()
         self.relearnt = 0
         """How often a reset or a step was found."""
 
@@ -79,15 +100,13 @@ class DeviceClock:
         if device.in_order:
             self._observe(device.time_ns, arrival_ns, steady_ns)
         estimate = self._estimator.estimate(device.time_ns)
-        if estimate is None:
-            stamp_ns, uncertainty_ns, provenance = arrival_ns - self._delay.minimum_ns, ARRIVAL_UNCERTAINTY_NS, ARRIVAL
-        else:
-            stamp_ns, uncertainty_ns, provenance = estimate.host_ns, estimate.uncertainty_ns, TRANSLATED
-        guarded_ns = self._guard(stamp_ns, arrival_ns, device)
-        if guarded_ns != stamp_ns:
-            uncertainty_ns += abs(guarded_ns - stamp_ns)
-            provenance = ARRIVAL if estimate is None else HELD
-        return Stamp(guarded_ns, uncertainty_ns, provenance, device.event, self._epoch)
+        return _stamp(estimate, arrival_ns, self._delay, self._guard, device.event, device.in_order)
+
+    def place(self, ticks: int, steady_ns: int) -> tuple[int, Estimate] | None:
+        """Device time and host time of a count read beside the frames, by what is known now; None when unknown."""
+        device_ns = self._ticks.place(ticks, steady_ns)
+        estimate = None if device_ns is None else self._estimator.estimate(device_ns)
+        return None if device_ns is None or estimate is None else (device_ns, estimate)
 
     def _observe(self, device_ns: int, arrival_ns: int, steady_ns: int) -> None:
         estimate = self._estimator.estimate(device_ns)
@@ -97,20 +116,57 @@ class DeviceClock:
                 self._learn_anew()
         self._estimator.observe_arrival(device_ns, arrival_ns)
 
-    def _guard(self, stamp_ns: int, arrival_ns: int, device: DeviceTime) -> int:
-        """The stamp, moved where it would be later than the arrival or out of order."""
-        newest_ns = self._newest_ns
-        if not device.in_order:
-            return min(stamp_ns, arrival_ns) if newest_ns is None else min(stamp_ns, arrival_ns, newest_ns)
-        if newest_ns is not None:
-            if arrival_ns < newest_ns:  # the host's clock was set back
-                self._epoch += 1
-            else:
-                stamp_ns = max(stamp_ns, newest_ns + 1)
-        self._newest_ns = min(stamp_ns, arrival_ns)
-        return self._newest_ns
-
     def _learn_anew(self) -> None:
         self._estimator.reset()
         self._steps.reset()
         self.relearnt += 1
+
+
+class FollowingClock:
+    """Stamps the frames of a further sensor of a device, by what the `DeviceClock` of the first one has learnt.
+
+    Frames of both sensors that were taken at one device time get one stamp, whatever the delays of their transport.
+    """
+
+    def __init__(self, clock: DeviceClock, delay: TransportDelay) -> None:
+        """`delay` of this sensor serves only while nothing is known of the device's clock."""
+        self._clock = clock
+        self._delay = delay
+        self._guard = _StampGuard()
+        self._newest_ns: int | None = None
+        self._relearnt = clock.relearnt
+
+    def stamp(self, ticks: int, arrival_ns: int, steady_ns: int | None = None) -> Stamp:
+        """As `DeviceClock.stamp`."""
+        placed = self._clock.place(ticks, arrival_ns if steady_ns is None else steady_ns)
+        if placed is None:
+            event = FIRST if self._newest_ns is None else RESET
+            self._newest_ns = None
+            return _stamp(None, arrival_ns, self._delay, self._guard, event, in_order=True)
+        device_ns, estimate = placed
+        event = self._event(device_ns)
+        return _stamp(estimate, arrival_ns, self._delay, self._guard, event, event not in (DUPLICATE, REORDER))
+
+    def _event(self, device_ns: int) -> str:
+        newest_ns = self._newest_ns
+        if self._relearnt != self._clock.relearnt:  # perhaps the device's clock was reset
+            newest_ns, self._relearnt = None, self._clock.relearnt
+        if newest_ns is not None and device_ns <= newest_ns:
+            return DUPLICATE if device_ns == newest_ns else REORDER
+        self._newest_ns = device_ns
+        return FIRST if newest_ns is None else FORWARD
+
+
+def _stamp(
+    estimate: Estimate | None, arrival_ns: int, delay: TransportDelay, guard: _StampGuard, event: str, in_order: bool
+) -> Stamp:
+    """The stamp by an estimate, or by the arrival where there is none, guarded."""
+    if estimate is None:
+        stamp_ns, uncertainty_ns, provenance = arrival_ns - delay.minimum_ns, ARRIVAL_UNCERTAINTY_NS, ARRIVAL
+    else:
+        stamp_ns, uncertainty_ns, provenance = estimate.host_ns, estimate.uncertainty_ns, TRANSLATED
+    guarded_ns = guard.guard(stamp_ns, arrival_ns, in_order)
+    if guarded_ns != stamp_ns:
+        uncertainty_ns += abs(guarded_ns - stamp_ns)
+        provenance = ARRIVAL if estimate is None else HELD
+    return Stamp(guarded_ns, uncertainty_ns, provenance, event, guard.epoch)
