@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import struct
 import sys
 import time
 from collections import OrderedDict
@@ -26,6 +25,7 @@ from .managed import run_node
 from .parameters import ParameterSpec
 from .playback_thread import PlaybackThread
 from .reporting import ReportingNode
+from .serialized import header_of
 from .status import to_stamp
 
 FRESH, ORIGINAL = "fresh", "original"
@@ -155,7 +155,7 @@ class BagPlayer(ReportingNode):
 
     def _stamp(self, data: bytes, shift_ns: int) -> int:
         """The stamp a serialized message gets; messages with the same recorded stamp get the same one."""
-        recorded_ns = _recorded_stamp(data)
+        recorded_ns, _ = header_of(data)
         if self.parameters["stamps"] == ORIGINAL:
             return recorded_ns + shift_ns
         fresh_ns = self._fresh_stamps.setdefault(recorded_ns + shift_ns, self.get_clock().now().nanoseconds)
@@ -203,12 +203,6 @@ def _message_class(message_type: str) -> Any:
         return getattr(importlib.import_module(f"{package}.msg"), name, None)
     except ImportError:
         return None
-
-
-def _recorded_stamp(data: bytes) -> int:
-    """Header stamp of a serialized message that begins with a std_msgs/Header, in nanoseconds."""
-    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-    return seconds * 1_000_000_000 + nanoseconds
 
 
 def main() -> None:

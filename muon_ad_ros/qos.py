@@ -53,10 +53,12 @@ def subscribe_counting_losses(
     callback: Callable[[Any], None],
     profile: QoSProfile,
     lost: Callable[[int], None],
+    raw: bool = False,
 ) -> Subscription:
     """Subscribe with overridable QoS; `lost(count)` is told of messages the middleware knows it lost.
 
-    Where the middleware cannot tell, the subscription works without.
+    With `raw` the callback gets messages serialized, as bytes. Where the middleware cannot tell, the subscription works
+    without.
     """
 
     def count(info: Any) -> None:
@@ -64,7 +66,13 @@ def subscribe_counting_losses(
 
     def subscribe(events: SubscriptionEventCallbacks | None) -> Subscription:
         return node.create_subscription(
-            message_type, topic, callback, profile, event_callbacks=events, qos_overriding_options=overridable()
+            message_type,
+            topic,
+            callback,
+            profile,
+            event_callbacks=events,
+            qos_overriding_options=overridable(),
+            raw=raw,
         )
 
     try:
