@@ -34,7 +34,7 @@ class ImageStream:
         self, node: ReportingNode, topic: str, frame_id: str, encoding: str, info: CameraInfo | None = None
     ) -> None:
         self.info = info
-        self._frame_id = frame_id
+        self.frame_id = frame_id
         self._writer = ImageWriter(encoding)
         info_topic = f"{topic.rsplit('/', 1)[0]}/camera_info"
         profile, options = qos.sensor_output(), qos.overridable()
@@ -49,7 +49,7 @@ class ImageStream:
 
     def publish(self, picture: NDArray[Any], stamp_ns: int) -> None:
         """Publish the calibration, then the picture it belongs to."""
-        header = Header(stamp=to_stamp(stamp_ns), frame_id=self._frame_id)
+        header = Header(stamp=to_stamp(stamp_ns), frame_id=self.frame_id)
         if self.info is not None:
             self.info.header = header
             self._info_publisher.publish(self.info)

@@ -15,6 +15,22 @@ from muon_ad_core.errors import SourceError
 from muon_ad_core.sources.base import Frame
 
 
+def open_capture(path: str, rate: float | None) -> cv2.VideoCapture:
+    """Open a V4L2 device; ``rate`` is asked of it. Raises SourceError with what to do when it cannot be opened."""
+    if not os.path.exists(path):
+        found = ", ".join(sorted(str(device) for device in Path("/dev").glob("video*"))) or "none"
+        raise SourceError(f"there is no camera {path}: cameras on this machine: {found}")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise SourceError(f"{path} may not be opened: join its group with 'sudo usermod -aG video $USER'")
+    capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
+    if not capture.isOpened():
+        raise SourceError(f"{path} cannot be opened as a camera: another program uses it, or it is no camera")
+    if rate is not None:
+        capture.set(cv2.CAP_PROP_FPS, rate)
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not a queue of old ones
+    return capture
+
+
 class DeviceSource:
     """Frames of a camera as they arrive; iterating waits for the next one.
 
@@ -30,17 +46,7 @@ class DeviceSource:
     def __init__(self, path: str, rate: float | None = None) -> None:
         """``path``: /dev/videoN. ``rate`` is asked of the camera, which may choose another; SourceError."""
         self.name = path
-        if not os.path.exists(path):
-            found = ", ".join(sorted(str(device) for device in Path("/dev").glob("video*"))) or "none"
-            raise SourceError(f"there is no camera {path}: cameras on this machine: {found}")
-        if not os.access(path, os.R_OK | os.W_OK):
-            raise SourceError(f"{path} may not be opened: join its group with 'sudo usermod -aG video $USER'")
-        self._capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
-        if not self._capture.isOpened():
-            raise SourceError(f"{path} cannot be opened as a camera: another program uses it, or it is no camera")
-        if rate is not None:
-            self._capture.set(cv2.CAP_PROP_FPS, rate)
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not a queue of old ones
+        self._capture = open_capture(path, rate)
         self.rate = self._capture.get(cv2.CAP_PROP_FPS) or rate or 30.0
         self.width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
