@@ -8,7 +8,18 @@ from setuptools import find_packages, setup
 PACKAGE = "muon_ad_ros"
 SOURCE = Path(__file__).resolve().parent  # colcon runs a symbolic link to this file from its build folder
 SHARED_FOLDERS = ("launch", "config", "models")  # installed below share/muon_ad_ros, folders kept
-NODES = ("scene_camera", "video_camera", "bag_player", "style_transfer", "detector", "scheduler", "recorder")
+NODES = (
+    "scene_camera",
+    "video_camera",
+    "realsense_camera",
+    "csi_camera",
+    "bag_player",
+    "style_transfer",
+    "detector",
+    "scheduler",
+    "recorder",
+    "frame_sync",
+)
 
 
 def shared_files() -> list[tuple[str, list[str]]]:

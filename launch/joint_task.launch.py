@@ -26,6 +26,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             name=spec.name,
             namespace=given["namespace"],
             parameters=[given["params_file"] or str(parameter_file("joint_task")), {**common, **spec.parameters}],
+            remappings=list(spec.remappings.items()),
             arguments=["--ros-args", "--log-level", given["log_level"]],
             respawn=given["use_respawn"].lower() == "true",
             respawn_delay=2.0,

@@ -14,6 +14,9 @@ from typing import Any
 PACKAGE = "muon_ad_ros"
 SCENES = ("motorcycle", "pan")
 NO_SOURCE = "none"
+REALSENSE, EMULATED_D415, CSI = "realsense", "emulated_d415", "csi"
+ALIGNED_DEPTH = {"depth/image_rect_raw": "aligned_depth_to_color/image_raw"}
+CSI_AS_COLOR = {f"csi/{topic}": f"color/{topic}" for topic in ("image_raw", "camera_info", "metadata")}
 BAG_SUFFIXES = (".mcap", ".db3")
 CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "config"
 
@@ -25,6 +28,7 @@ class NodeSpec:
     name: str
     executable: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    remappings: Mapping[str, str] = field(default_factory=dict)  # topic as the node says it -> topic it shall use
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ LAUNCH_ARGUMENTS = (
         "source",
         "motorcycle",
         f"Camera: a scene ({', '.join(SCENES)}), a video file, an image folder, a device such as /dev/video0, a bag "
-        f"(MCAP or sqlite3), or '{NO_SOURCE}' when another node publishes color/image_raw.",
+        f"(MCAP or sqlite3), {REALSENSE} or {REALSENSE}:SERIAL, {EMULATED_D415}, {CSI} or {CSI}:SOURCE of csi_camera, "
+        f"or '{NO_SOURCE}' when another node publishes color/image_raw.",
     ),
     LaunchArgument("style", "", "Style to begin with; empty: the one in the parameter file."),
     LaunchArgument("namespace", "", "Namespace of all nodes."),
@@ -62,8 +67,22 @@ def joint_task(source: str = "motorcycle", style: str = "", use_sim_time: bool =
     return [
         *([camera] if camera else []),
         NodeSpec("style_transfer", "style_transfer", {"style": style} if style else {}),
-        NodeSpec("detector", "detector"),
+        NodeSpec("detector", "detector", remappings=ALIGNED_DEPTH if is_realsense(source) else {}),
         NodeSpec("scheduler", "scheduler"),
+    ]
+
+
+def cameras(source: str = EMULATED_D415, csi: str = NO_SOURCE, require_clock_locked: bool = False) -> list[NodeSpec]:
+    """A camera with depth, a second one beside it, and the node that pairs their frames.
+
+    `source` is as for the joint task, `csi` a source of csi_camera or "none".
+    """
+    camera = camera_node(source)
+    streams = ["color", "depth", *([] if csi == NO_SOURCE else ["csi"])]
+    return [
+        *([camera] if camera else []),
+        *([] if csi == NO_SOURCE else [NodeSpec("csi_camera", "csi_camera", {"source": csi})]),
+        NodeSpec("frame_sync", "frame_sync", {"streams": streams, "require_clock_locked": require_clock_locked}),
     ]
 
 
@@ -79,10 +98,21 @@ def camera_node(source: str, use_sim_time: bool = False) -> NodeSpec | None:
         return None
     if source in SCENES:
         return NodeSpec("camera", "scene_camera", {"scene": source})
+    if is_realsense(source):
+        port = {"source": EMULATED_D415} if source == EMULATED_D415 else {"serial": source.partition(":")[2]}
+        return NodeSpec("camera", "realsense_camera", {**port, "aligned_depth": True})
+    if source.partition(":")[0] == CSI:
+        own = source.partition(":")[2]
+        return NodeSpec("camera", "csi_camera", {"source": own} if own else {}, CSI_AS_COLOR)
     if is_bag(Path(source)):
         sim_time = {"stamps": "original", "clock_rate": 100.0} if use_sim_time else {}
         return NodeSpec("camera", "bag_player", {"bag": str(Path(source).absolute()), "camera_only": True, **sim_time})
     return NodeSpec("camera", "video_camera", {"source": source})
+
+
+def is_realsense(source: str) -> bool:
+    """Whether `source` names a RealSense camera, by "realsense", "realsense:SERIAL" or "emulated_d415"."""
+    return source == EMULATED_D415 or source.partition(":")[0] == REALSENSE
 
 
 def is_bag(path: Path) -> bool:

@@ -293,6 +293,8 @@ def node_command(spec: NodeSpec, options: StartOptions) -> list[str]:
     command = [sys.executable, "-m", f"{PACKAGE}.{spec.executable}", "--ros-args", "-r", f"__node:={spec.name}"]
     if options.namespace:
         command += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
+    for topic, used in spec.remappings.items():
+        command += ["-r", f"{topic}:={used}"]
     if options.parameter_file is not None:
         command += ["--params-file", str(options.parameter_file)]
     if options.use_sim_time:

@@ -23,6 +23,9 @@ NODES = {
     "scene_camera": "SceneCamera",
     "video_camera": "VideoCamera",
     "bag_player": "BagPlayer",
+    "realsense_camera": "RealSenseNode",
+    "csi_camera": "CsiCamera",
+    "frame_sync": "FrameSync",
     "recorder": "Recorder",
 }
 # Declared by rclpy, and autostart, which is off while this runs.
