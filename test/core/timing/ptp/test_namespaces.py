@@ -52,6 +52,7 @@ nsenter --net="/proc/$1/ns/net" ip link set ptp_slave up
 """
 KEEP = ("unshare", "--net", "sleep", "infinity")
 APART = ("unshare", "--user", "--map-root-user")
+ENTER = ("nsenter", "--preserve-credentials")  # the one user that is mapped there
 
 
 class Network:
@@ -61,7 +62,7 @@ class Network:
         self.folder = folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._keep("ptp_master", APART)
-        self._keep("ptp_slave", ("nsenter", f"--user=/proc/{self._keeper('ptp_master')}/ns/user"))
+        self._keep("ptp_slave", (*ENTER, f"--user=/proc/{self._keeper('ptp_master')}/ns/user"))
 
     def join(self) -> str:
         """Connect the namespaces; returns the complaint when that is not possible."""
@@ -99,7 +100,7 @@ class Network:
 
     def _inside(self, name: str) -> list[str]:
         keeper = self._keeper(name)
-        return ["nsenter", f"--user=/proc/{keeper}/ns/user", f"--net=/proc/{keeper}/ns/net"]
+        return [*ENTER, f"--user=/proc/{keeper}/ns/user", f"--net=/proc/{keeper}/ns/net"]
 
 
 @pytest.fixture
