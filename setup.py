@@ -19,6 +19,7 @@ NODES = (
     "scheduler",
     "recorder",
     "frame_sync",
+    "live_view",
 )
 
 
@@ -49,11 +50,11 @@ setup(
     description="Live generative style transfer with object detection beside it, for robots at the edge.",
     license="Apache-2.0",
     packages=find_packages(include=["muon_ad_ros*", "muon_ad_core*"]),
-    package_data={"muon_ad_core.bench": ["*.json"]},
+    package_data={"muon_ad_core.bench": ["*.json"], "muon_ad_core.view": ["page/*"]},
     data_files=shared_files(),
     python_requires=">=3.10",
     install_requires=requirements("runtime"),
-    extras_require={name: requirements(name) for name in ("realsense", "test", "train")},
+    extras_require={name: requirements(name) for name in ("realsense", "test", "train", "view")},
     entry_points={
         "console_scripts": [
             "muon-ad = muon_ad_core.cli:main",

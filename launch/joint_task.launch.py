@@ -19,6 +19,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     """One launch_ros action for every row of the node table."""
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in LAUNCH_ARGUMENTS}
     common = {name: given[name].lower() == "true" for name in ("use_sim_time", "autostart")}
+    view = given["view"].lower() == "true"
     return [
         Node(
             package=PACKAGE,
@@ -32,7 +33,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             respawn_delay=2.0,
             output="screen",
         )
-        for spec in joint_task(given["source"], given["style"], common["use_sim_time"])
+        for spec in joint_task(given["source"], given["style"], common["use_sim_time"], view)
     ]
 
 

@@ -16,6 +16,7 @@ from muon_ad_core.errors import UserError
 COMMANDS = {
     "demo": ("run", "run the joint task for a while and write a report of it to out/demo"),
     "up": ("run", "start the joint task here, one process a node, until Ctrl-C"),
+    "view": ("look", "serve a web page that shows the running nodes and changes their parameters"),
     "doctor": ("look", "check this machine; say what is wrong and which command mends it"),
     "bench": ("look", "measure one thing and print its figures"),
     "train": ("make", "train a student (style) or a detector; the result is an engine package"),
@@ -32,6 +33,7 @@ examples:
   muon-ad up joint_task                                    an emulated camera, style transfer, detection
   muon-ad up joint_task --source clip.mp4 --duration 60    a video as the camera, for one minute
   muon-ad up joint_task --set style_transfer.strength=0.7  start with a parameter of a node set
+  muon-ad up joint_task --view                             the same with the live view, a web page
   muon-ad doctor                                           what this machine has, and what to mend
   muon-ad train student --help                             make an engine of your own
 """

@@ -55,13 +55,16 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("log_level", "info", "Least severity that is logged: debug, info, warn, error or fatal."),
     LaunchArgument("autostart", "true", "Configure and activate the lifecycle nodes at once."),
     LaunchArgument("use_respawn", "false", "Start a node again after a crash."),
+    LaunchArgument("view", "false", "Serve the live view, a web page, on this machine (node live_view)."),
 )
 
 
-def joint_task(source: str = "motorcycle", style: str = "", use_sim_time: bool = False) -> list[NodeSpec]:
+def joint_task(
+    source: str = "motorcycle", style: str = "", use_sim_time: bool = False, view: bool = False
+) -> list[NodeSpec]:
     """Camera in, stylised picture and detections out, and the scheduler that keeps style first.
 
-    `source` is as in the launch argument of that name; `style` empty leaves the parameter file's.
+    `source` and `view` are as in the launch arguments of those names; `style` empty leaves the parameter file's.
     """
     camera = camera_node(source, use_sim_time)
     return [
@@ -69,6 +72,7 @@ def joint_task(source: str = "motorcycle", style: str = "", use_sim_time: bool =
         NodeSpec("style_transfer", "style_transfer", {"style": style} if style else {}),
         NodeSpec("detector", "detector", remappings=ALIGNED_DEPTH if is_realsense(source) else {}),
         NodeSpec("scheduler", "scheduler"),
+        *([NodeSpec("live_view", "live_view")] if view else []),
     ]
 
 

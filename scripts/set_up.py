@@ -198,7 +198,7 @@ def set_up(with_tests: bool) -> None:
     others = [prefix for prefix in machine.ament_prefixes() if prefix != INSTALL]
     has_vision_msgs = sourced and any(machine.exists(prefix / PACKAGE_INDEX / "vision_msgs") for prefix in others)
     make_venv(str(ros.prefix) if sourced else "", not has_vision_msgs)
-    runtime = [*([] if sourced else ["ros-jazzy-wheels"]), "colcon", "runtime"]
+    runtime = [*([] if sourced else ["ros-jazzy-wheels"]), "colcon", "runtime", "view"]
     install_requirements(machine, runtime, "runtime")
     build_messages(machine, not has_vision_msgs)
     build_package(machine)

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warn", "error", "fatal"], help="least severity logged"
     )
+    parser.add_argument("--view", action="store_true", help="serve the live view, a web page, on this machine")
     parser.add_argument("--no-respawn", action="store_true", help="do not start a node again after a crash")
 
 
@@ -56,5 +57,5 @@ def run(args: argparse.Namespace) -> int:
         respawn=not args.no_respawn,
         use_sim_time=args.use_sim_time,
     )
-    nodes = TASKS[args.task](args.source, args.style, args.use_sim_time)
+    nodes = TASKS[args.task](args.source, args.style, args.use_sim_time, args.view)
     return Starter(nodes, options, child_environment()).run(args.duration)

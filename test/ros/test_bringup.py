@@ -42,6 +42,11 @@ def test_the_source_chooses_the_camera(tmp_path: Path) -> None:
     assert "camera" not in executables("none")
 
 
+def test_the_view_is_there_when_asked_for() -> None:
+    assert "live_view" not in {spec.name for spec in joint_task()}
+    assert {spec.name: spec.executable for spec in joint_task(view=True)}["live_view"] == "live_view"
+
+
 def test_the_scenes_are_those_of_the_library() -> None:
     assert set(SCENES) == set(CORE_SCENES)
 
@@ -105,9 +110,9 @@ def test_the_launch_file_starts_the_node_table(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setitem(sys.modules, module.__name__, module)
     module = load_launch_file()
     context = {argument.name: argument.default for argument in LAUNCH_ARGUMENTS}
-    context.update(source="pan", style="ukiyo_e", namespace="robot1", use_respawn="true", use_sim_time="true")
+    context.update(source="pan", style="ukiyo_e", namespace="robot1", use_respawn="true", use_sim_time="true", view="true")
     started = module.start_nodes(context)
-    table = joint_task("pan", "ukiyo_e", use_sim_time=True)
+    table = joint_task("pan", "ukiyo_e", use_sim_time=True, view=True)
     assert [(node.name, node.executable) for node in started] == [(spec.name, spec.executable) for spec in table]
     for node, spec in zip(started, table):
         file, parameters = node.parameters
@@ -136,6 +141,6 @@ def test_the_launch_file_is_understood_by_launch() -> None:
 
 def test_the_launch_arguments_are_those_promised() -> None:
     assert [argument.name for argument in LAUNCH_ARGUMENTS] == [
-        "source", "style", "namespace", "params_file", "use_sim_time", "log_level", "autostart", "use_respawn"
+        "source", "style", "namespace", "params_file", "use_sim_time", "log_level", "autostart", "use_respawn", "view"
     ]  # fmt: skip
     assert all(argument.description for argument in LAUNCH_ARGUMENTS)
