@@ -110,7 +110,9 @@ def test_the_launch_file_starts_the_node_table(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setitem(sys.modules, module.__name__, module)
     module = load_launch_file()
     context = {argument.name: argument.default for argument in LAUNCH_ARGUMENTS}
-    context.update(source="pan", style="ukiyo_e", namespace="robot1", use_respawn="true", use_sim_time="true", view="true")
+    context.update(
+        source="pan", style="ukiyo_e", namespace="robot1", use_respawn="true", use_sim_time="true", view="true"
+    )
     started = module.start_nodes(context)
     table = joint_task("pan", "ukiyo_e", use_sim_time=True, view=True)
     assert [(node.name, node.executable) for node in started] == [(spec.name, spec.executable) for spec in table]
