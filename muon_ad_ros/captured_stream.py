@@ -14,6 +14,8 @@ from .camera import ImageStream
 from .reporting import ReportingNode
 from .status import to_stamp
 
+METADATA_KEPT = 100  # for readers that stall: the metadata is what accounts for every frame
+
 
 class CapturedStream(ImageStream):
     """Publishes pictures, camera_info and metadata with one header; the metadata comes last and is reliable."""
@@ -23,7 +25,9 @@ class CapturedStream(ImageStream):
     ) -> None:
         super().__init__(node, topic, frame_id, encoding, info)
         metadata_topic = f"{topic.rsplit('/', 1)[0]}/metadata"
-        self._metadata_publisher = node.create_publisher(FrameMetadata, metadata_topic, qos.result_data())
+        profile = qos.result_data()
+        profile.depth = METADATA_KEPT
+        self._metadata_publisher = node.create_publisher(FrameMetadata, metadata_topic, profile)
         self._counting_node = node
 
     def publish_captured(self, picture: NDArray[Any], stamp_ns: int, metadata: FrameMetadata) -> None:

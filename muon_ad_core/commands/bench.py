@@ -10,6 +10,7 @@ from pathlib import Path
 # Benchmark -> (module with add_arguments and measure, one line of help).
 BENCHMARKS = {
     "sync": ("muon_ad_core.bench.sync", "frame pairs lost by arrival stamps and by translated stamps (simulation)"),
+    "cameras": ("muon_ad_core.bench.cameras", "frames and pairs of an emulated D415 through the real nodes"),
 }
 
 
