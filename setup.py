@@ -19,6 +19,7 @@ NODES = (
     "scheduler",
     "recorder",
     "frame_sync",
+    "clock_monitor",
     "live_view",
 )
 

@@ -26,6 +26,7 @@ NODES = {
     "realsense_camera": "RealSenseNode",
     "csi_camera": "CsiCamera",
     "frame_sync": "FrameSync",
+    "clock_monitor": "ClockMonitor",
     "recorder": "Recorder",
 }
 # Declared by rclpy, and autostart, which is off while this runs.
