@@ -15,19 +15,26 @@ from typing import TYPE_CHECKING, Any
 from muon_ad_core.errors import UserError
 
 if TYPE_CHECKING:
-    from muon_ad_core.distill.detector_data import CocoSet, PictureCache
+    from muon_ad_core.distill.detector_lessons import Lesson
     from muon_ad_core.distill.detector_trainer import DetectorTrainer
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 SAVE_EVERY = 200
 LOG_EVERY = 20
+LIMITS = (
+    "Small objects (below about 1/20 of the picture's width) are often missed; classes with few training boxes are "
+    "weak. Scores follow the overlap of boxes, they are no probabilities: tune the threshold on your own pictures."
+)
 CACHE_TO_INPUT = 1.25  # pictures are kept a little larger than the input: zooming in stays sharp
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    lesson = parser.add_mutually_exclusive_group(required=True)
     help_data = "COCO annotation files; FOLDER of the pictures when they are not beside the file"
-    parser.add_argument("--data", nargs="+", required=True, metavar="JSON[=FOLDER]", help=help_data)
+    lesson.add_argument("--data", nargs="+", metavar="JSON[=FOLDER]", help=help_data)
+    help_maps = "teachers' maps of photographs, as `python -m muon_ad_core.distill.detector_maps` stores them"
+    lesson.add_argument("--maps", type=Path, metavar="FOLDER", help=help_maps)
     parser.add_argument("--validation", metavar="JSON[=FOLDER]", help="COCO file to measure AP on (needs pycocotools)")
     parser.add_argument("--classes", type=Path, help="text file, one class a line (default: COCO's 80 classes)")
     parser.add_argument("--run", type=Path, required=True, dest="run_folder", help="folder of checkpoint and log")
@@ -53,7 +60,6 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from muon_ad_core.distill.coco_classes import COCO_CLASSES
-    from muon_ad_core.distill.detector_data import PictureCache, read_coco
     from muon_ad_core.distill.detector_package import load_weights
     from muon_ad_core.distill.detector_trainer import DetectorTrainer, DetectorTraining
     from muon_ad_core.engine.package import EnginePackage
@@ -63,17 +69,15 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("say how long to train: --steps or --minutes.")
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
+    if args.maps and args.classes:
+        raise UserError("teachers' maps are of COCO's 80 classes: leave out --classes.")
     classes = _classes(args.classes) if args.classes else COCO_CLASSES
-    sets = [read_coco(file, classes, folder) for file, folder in map(_file_and_folder, args.data)]
-    caches = [PictureCache(coco, round(CACHE_TO_INPUT * args.size)) for coco in sets]
-    for file, coco in zip(args.data, sets):
-        for fault, count in coco.faults.items():
-            print(f"{file}: {count} x {fault}, left out", file=sys.stderr)
+    lesson, data = _maps(args.maps) if args.maps else _boxes(args.data, classes, round(CACHE_TO_INPUT * args.size))
     recipe = DetectorTraining(
         steps=args.steps, minutes=args.minutes, batch=args.batch, size=args.size, start_size=args.start_size,
         optimizer=args.optimizer, learning_rate=args.learning_rate, seed=args.seed, bfloat16=args.bfloat16,
     )  # fmt: skip
-    trainer = DetectorTrainer(DetectorShape(classes=len(classes)), caches, recipe)
+    trainer = DetectorTrainer(DetectorShape(classes=len(classes)), lesson, recipe)
     args.run_folder.mkdir(parents=True, exist_ok=True)
     if (args.run_folder / CHECKPOINT).is_file():
         trainer.load(args.run_folder / CHECKPOINT)
@@ -83,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             load_weights(network, package.manifest["network"], package.path("weights.safetensors"))
     _train(trainer, args.run_folder)
     target = args.output or args.run_folder / "detector"
-    _write(trainer, classes, target, _origin(args, sets, caches), args)
+    _write(trainer, classes, target, {"data": data, "note": args.note, "limits": LIMITS}, args)
     print(f"engine package: {target}")
     return 0
 
@@ -165,20 +169,30 @@ def _classes(file: Path) -> tuple[str, ...]:
     return names
 
 
-def _origin(args: argparse.Namespace, sets: list[CocoSet], caches: list[PictureCache]) -> dict[str, Any]:
-    """What manifest and model card tell about the data."""
-    data = []
-    for argument, cache in zip(args.data, caches):
-        data.append(
-            {
-                "name": _file_and_folder(argument)[0].name,
-                "pictures": len(cache),
-                "boxes": sum(len(sample.scores) for sample in cache.samples),
-                "soft_boxes": sum(int((sample.scores < 1).sum()) for sample in cache.samples),
-            }
-        )
-    limits = (
-        "Small objects (below about 1/20 of the picture's width) are often missed; classes with few training boxes are "
-        "weak. Scores follow the overlap of boxes, they are no probabilities: tune the threshold on your own pictures."
-    )
-    return {"data": data, "note": args.note, "limits": limits}
+def _boxes(arguments: list[str], classes: tuple[str, ...], longest: int) -> tuple[Lesson, list[str]]:
+    """The lesson of COCO files, and what the model card tells about each; faults are printed."""
+    from muon_ad_core.distill.detector_data import PictureCache, read_coco
+    from muon_ad_core.distill.detector_lessons import BoxLesson
+
+    caches, data = [], []
+    for argument in arguments:
+        file, folder = _file_and_folder(argument)
+        coco = read_coco(file, classes, folder)
+        cache = PictureCache(coco, longest)
+        for fault, count in coco.faults.items():
+            print(f"{file}: {count} x {fault}, left out", file=sys.stderr)
+        scores = [score for sample in cache.samples for score in sample.scores]
+        soft = sum(bool(score < 1) for score in scores)
+        data.append(f"{file.name}: {len(cache):,} pictures, {len(scores):,} boxes ({soft:,} soft)")
+        caches.append(cache)
+    return BoxLesson(caches), data
+
+
+def _maps(folder: Path) -> tuple[Lesson, list[str]]:
+    """The lesson of stored teachers' maps, and what the model card tells about them."""
+    from muon_ad_core.distill.detector_lessons import MapLesson
+    from muon_ad_core.distill.detector_maps import MapSet
+
+    maps = MapSet(folder)
+    data = [f"teachers' maps of {len(views):,} views of {size} pixels" for size, views in maps.views.items()]
+    return MapLesson(maps), data

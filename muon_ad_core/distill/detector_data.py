@@ -217,14 +217,19 @@ class Augmenter:
         self.mosaic = mosaic
 
     def view(self, cache: PictureCache, index: int, rng: np.random.Generator) -> View:
-        draw = self._mosaic if rng.random() < self.mosaic else self._single
-        view = draw(cache, index, rng)
+        """A view of picture `index`, mirrored half of the time, its colours shifted."""
+        view = self.geometry(cache, index, rng)
         if rng.random() < 0.5:
             view.picture = view.picture[:, ::-1]
             for boxes in (view.boxes, view.crowd):
                 boxes[:, [0, 2]] = self.size - boxes[:, [2, 0]]
-        view.picture = _jitter_colour(view.picture, rng)
+        view.picture = jitter_colour(view.picture, rng)
         return view
+
+    def geometry(self, cache: PictureCache, index: int, rng: np.random.Generator) -> View:
+        """Zoom, shift and mosaic alone: neither mirrored nor recoloured."""
+        draw = self._mosaic if rng.random() < self.mosaic else self._single
+        return draw(cache, index, rng)
 
     def _single(self, cache: PictureCache, index: int, rng: np.random.Generator) -> View:
         sample = cache.samples[index]
@@ -294,7 +299,7 @@ def _clip(boxes: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
     return clipped, visible
 
 
-def _jitter_colour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def jitter_colour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Random gain, offset and saturation; now and then grey."""
     gain, offset = rng.uniform(0.65, 1.35), rng.uniform(-25, 25)
     saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.5, 1.5)

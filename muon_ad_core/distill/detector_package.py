@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 
 from muon_ad_core.compress.export import count_macs, export_onnx
 from muon_ad_core.compress.quantise import quantise
-from muon_ad_core.distill.detector_data import PictureCache
 from muon_ad_core.distill.detector_trainer import DetectorTrainer
 from muon_ad_core.engine.package import write_package
 from muon_ad_core.errors import UserError
@@ -35,7 +34,7 @@ def export_detector(
 ) -> dict[str, Any]:
     """Write graphs and weights of the averaged network into `target`; returns the manifest's fields, metrics empty.
 
-    origin: what the manifest tells about the data ("data": list of {"name", "pictures", "boxes"}, ...).
+    origin: what the manifest tells about the data ("data": a line for each set, "note", "limits").
     """
     target.mkdir(parents=True, exist_ok=True)
     network, size = trainer.average, trainer.recipe.size
@@ -45,7 +44,7 @@ def export_detector(
     axes = {"pixels": {1: "rows", 2: "columns"}, "scores": {1: "locations"}, "bins": {1: "locations"}}
     float_graph = target / GRAPHS["float"]
     export_onnx(packed, pixels, ["scores", "bins"], float_graph, axes)
-    quantise(float_graph, target / GRAPHS["int8"], _calibration_inputs(trainer.caches, size))
+    quantise(float_graph, target / GRAPHS["int8"], _calibration_inputs(trainer.lesson.photographs(), size))
     _store_half_weights(float_graph)
     save_file({name: _half(value) for name, value in network.state_dict().items()}, target / WEIGHTS)
     shape = network.shape
@@ -104,9 +103,8 @@ def _half(value: torch.Tensor) -> torch.Tensor:
     return (value.half() if value.dtype.is_floating_point else value).contiguous()
 
 
-def _calibration_inputs(caches: Sequence[PictureCache], size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Whole training photographs, as the detector will see frames; evenly taken from every set."""
-    pictures = [picture for cache in caches for picture in cache.pictures]
+def _calibration_inputs(pictures: Sequence[np.ndarray], size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Training pictures, evenly taken, scaled to fit as the detector will see frames."""
     for index in np.linspace(0, len(pictures) - 1, min(CALIBRATION_PICTURES, len(pictures))).astype(int):
         picture = pictures[index]
         scale = size / max(picture.shape[:2])
@@ -140,30 +138,27 @@ def _model_card(fields: Mapping[str, Any]) -> str:
         for level in fields["levels"]
     )
     metrics = "\n".join(f"- {name}: {value}" for name, value in fields["metrics"].items()) or "- not evaluated"
-    data = "\n".join(
-        f"- {entry['name']}: {entry['pictures']:,} pictures, {entry['boxes']:,} boxes ({entry['soft_boxes']:,} soft)"
-        for entry in training["data"]
-    )
-    return f"""# {fields['name']} {fields['version']}
+    data = "\n".join(f"- {entry}" for entry in training["data"])
+    return f"""# {fields["name"]} {fields["version"]}
 
-{fields['description']} {len(fields['classes'])} classes. Licence: {fields['licence']}.
+{fields["description"]} {len(fields["classes"])} classes. Licence: {fields["licence"]}.
 
-| level | precision | parameters | GMAC at {fields['input_size'][1]}x{fields['input_size'][0]} |
+| level | precision | parameters | GMAC at {fields["input_size"][1]}x{fields["input_size"][0]} |
 |---|---|---|---|
 {levels}
 
-Input: the frame, scaled to fit {fields['input_size'][1]}x{fields['input_size'][0]}, as uint8 RGB; outputs are class
+Input: the frame, scaled to fit {fields["input_size"][1]}x{fields["input_size"][0]}, as uint8 RGB; outputs are class
 scores and distance distributions of every location, decoded by `muon_ad_core.detect`.
 
 ## Training
-{training['steps_done']:,} steps of {training['batch']} pictures ({training['hours']} h of wall time), inputs of
-{training['start_size']} to {training['size']} pixels, optimiser {training['optimizer']}, seed {training['seed']}.
+{training["steps_done"]:,} steps of {training["batch"]} pictures ({training["hours"]} h of wall time), inputs of
+{training["start_size"]} to {training["size"]} pixels, optimiser {training["optimizer"]}, seed {training["seed"]}.
 Quality focal loss, GIoU, distribution focal loss, task-aligned assignment; mosaics, zoom, mirror, colour; the exported
 weights are a moving average. Data:
 
 {data}
 
-{training['note']}
+{training["note"]}
 
 `{WEIGHTS}` (float16) lets the training go on. Train again: `muon-ad train detector --data coco.json --run DIR`
 
@@ -171,5 +166,5 @@ weights are a moving average. Data:
 {metrics}
 
 ## Limits
-{training['limits']}
+{training["limits"]}
 """

@@ -26,6 +26,8 @@ from muon_ad_core.errors import UserError
 CANDIDATE_SCORE = 0.05
 MAXIMUM_CANDIDATES = 400
 NMS_IOU = 0.6
+NANODET_STRIDES = (8, 16, 32)
+NANODET_PYRAMID = ("733_splitncnn_0", "753_splitncnn_0", "773")  # blobs the heads read, by stride
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -116,6 +118,16 @@ class YoloxTeacher:
         return _boxes_of(corners, out[:, 4:5] * out[:, 5:], scale, width, height)
 
 
+@dataclass(frozen=True)
+class NanoDetMaps:
+    """Scores (L, 80), probabilities (L, 4, 8) of the distances left, top, right, bottom in strides, and features
+    (L, 96) of the pyramid, at every location: strides 8, 16, 32 one after another."""
+
+    scores: np.ndarray
+    bins: np.ndarray
+    features: np.ndarray
+
+
 class NanoDetTeacher:
     """NanoDet-m (ncnn): class scores and 8-bin distance distributions at strides 8, 16, 32 of a BGR picture."""
 
@@ -126,23 +138,33 @@ class NanoDetTeacher:
     def detect(self, rgb: np.ndarray) -> Boxes:
         height, width = rgb.shape[:2]
         scale = self._size / max(height, width)
-        resized = cv2.resize(rgb, (round(width * scale), round(height * scale)))[:, :, ::-1]
+        resized = cv2.resize(rgb, (round(width * scale), round(height * scale)))
         pad_y, pad_x = -resized.shape[0] % 32, -resized.shape[1] % 32
         top, left = pad_y // 2, pad_x // 2
-        padded = np.pad(resized, ((top, pad_y - top), (left, pad_x - left), (0, 0))).astype(np.float32)
-        x = (padded - (103.53, 116.28, 123.675)) / (57.375, 57.12, 58.395)
-        strides = (8, 16, 32)
-        names = [f"{kind}_pred_stride_{stride}" for stride in strides for kind in ("cls", "dis")]
-        outputs = self._network("input.1", x.transpose(2, 0, 1), names)
-        corners = []
-        for stride, bins in zip(strides, outputs[1::2]):
+        padded = np.pad(resized, ((top, pad_y - top), (left, pad_x - left), (0, 0)))
+        maps = self.maps(padded)
+        centres, spacings = [], []
+        for stride in NANODET_STRIDES:
             cells = _cell_indices(padded.shape[0] // stride, padded.shape[1] // stride)
-            logits = bins.reshape(len(cells), 4, -1)
-            weights = np.exp(logits - logits.max(axis=2, keepdims=True))
-            distances = (weights @ np.arange(logits.shape[2])) / weights.sum(axis=2) * stride
-            centre = (cells + 0.5) * stride - (left, top)
-            corners.append(np.concatenate([centre - distances[:, :2], centre + distances[:, 2:]], axis=1))
-        return _boxes_of(np.concatenate(corners), np.concatenate(outputs[0::2]), scale, width, height)
+            spacings.append(np.full((len(cells), 1), stride))
+            centres.append((cells + 0.5) * stride - (left, top))
+        centre, spacing = np.concatenate(centres), np.concatenate(spacings)
+        distances = maps.bins @ np.arange(maps.bins.shape[2]) * spacing
+        corners = np.concatenate([centre - distances[:, :2], centre + distances[:, 2:]], axis=1)
+        return _boxes_of(corners, maps.scores, scale, width, height)
+
+    def maps(self, rgb: np.ndarray) -> NanoDetMaps:
+        """What the network says at every location of rgb (H, W, 3) uint8, sides multiples of 32."""
+        x = (rgb[:, :, ::-1].astype(np.float32) - (103.53, 116.28, 123.675)) / (57.375, 57.12, 58.395)
+        names = [f"{kind}_pred_stride_{stride}" for stride in NANODET_STRIDES for kind in ("cls", "dis")]
+        # The pyramid comes first: ncnn frees a blob once what follows it was computed.
+        outputs = self._network("input.1", x.transpose(2, 0, 1), [*NANODET_PYRAMID, *names])
+        pyramid, maps = outputs[: len(NANODET_PYRAMID)], outputs[len(NANODET_PYRAMID) :]
+        logits = np.concatenate(maps[1::2])
+        logits = logits.reshape(len(logits), 4, -1)
+        weights = np.exp(logits - logits.max(axis=2, keepdims=True))
+        features = np.concatenate([level.reshape(len(level), -1).T for level in pyramid])
+        return NanoDetMaps(np.concatenate(maps[0::2]), weights / weights.sum(axis=2, keepdims=True), features)
 
 
 def fuse(runs: Sequence[Boxes], iou_threshold: float = 0.55, minimum_score: float = 0.12) -> Boxes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a DetectorNet on COCO-format sets: seeded, resumable, by steps or by a time budget."""
+"""Trains a DetectorNet on a lesson (boxes or teachers' maps): seeded, resumable, by steps or by a time budget."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ import copy
 import math
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from muon_ad_core.distill.detector_data import Augmenter, PictureCache, View
-from muon_ad_core.distill.detector_loss import BoxTargets, detection_loss
+from muon_ad_core.distill.detector_lessons import Lesson, Outputs
 from muon_ad_core.distill.muon import Muon
 from muon_ad_core.errors import UserError
-from muon_ad_core.nets.detector import DetectorNet, DetectorShape, grid_locations
+from muon_ad_core.nets.detector import INPUT_BLOCK, DetectorNet, DetectorShape, location_rows
+from muon_ad_core.nets.student import pack_pixels
 
 WARM_UP_STEPS = 150  # at most; a tenth of a shorter run
 GRADIENT_NORM = 10.0
-LAST_WITHOUT_MOSAIC = 0.12  # of the run: ends on pictures like those the detector will see
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,6 @@ class DetectorTraining:
         optimizer: "muon" (matrices and convolutions; AdamW for the rest) or "adamw".
         learning_rate: peak rate, in AdamW's scale for both optimisers.
         weight_decay: decoupled, on convolution weights.
-        mosaic: share of mosaics among the training views.
         ema: decay of the weights' moving average, which is what is evaluated and exported.
         seed: everything random follows from it.
         bfloat16: compute convolutions in bfloat16 (CPUs with AMX or AVX512-BF16 and GPUs).
@@ -53,7 +50,6 @@ class DetectorTraining:
     optimizer: str = "muon"
     learning_rate: float = 4e-3
     weight_decay: float = 0.02
-    mosaic: float = 0.5
     ema: float = 0.999
     seed: int = 0
     bfloat16: bool = False
@@ -62,8 +58,8 @@ class DetectorTraining:
 class DetectorTrainer:
     """One training run; `advance()` makes one update, `save()` and `load()` interrupt and continue it exactly."""
 
-    def __init__(self, shape: DetectorShape, caches: Sequence[PictureCache], recipe: DetectorTraining) -> None:
-        """caches: data sets; each picture of each is seen equally often. Raises UserError for a bad recipe."""
+    def __init__(self, shape: DetectorShape, lesson: Lesson, recipe: DetectorTraining) -> None:
+        """Raises UserError for a bad recipe."""
         if bool(recipe.steps) == bool(recipe.minutes):
             raise UserError("give the length of the training either in steps or in minutes.")
         if recipe.size % 32 or recipe.start_size % 32 or not 0 < recipe.start_size <= recipe.size:
@@ -72,13 +68,14 @@ class DetectorTrainer:
             )
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
-        self.caches = caches
+        self.lesson = lesson
         self.network = DetectorNet(shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.optimizer = _optimizer(self.network, recipe)
+        # Guesses a teacher's features from the network's; only training needs it.
+        self.adapter = nn.Linear(shape.pyramid, lesson.feature_width) if lesson.feature_width else None
+        self.optimizer = _optimizer(self.network, list(self.adapter.parameters()) if self.adapter else [], recipe)
         self.step = 0
         self.seconds = 0.0
-        self._members = [(cache, index) for cache in caches for index in range(len(cache))]
 
     @property
     def progress(self) -> float:
@@ -95,19 +92,15 @@ class DetectorTrainer:
         return recipe.start_size + 32 * min(stages - 1, int(self.progress * stages))
 
     def advance(self) -> dict[str, float]:
-        """One update; returns its losses {"total", "score", "box", "bins"}."""
+        """One update; returns the lesson's losses by name, "total" among them."""
         started = time.monotonic()
-        size = self.size
-        pictures, targets = self._batch(size)
+        batch = self.lesson.batch(self.recipe.seed, self.step, self.recipe.batch, self.size, self.progress)
         rate = self._rate()
         for group in self.optimizer.param_groups:
             for key in ("lr", "adamw_lr"):
                 if key in group:
                     group[key] = rate * group["relative_rate"]
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
-            class_logits, bin_logits = self.network(pictures)
-        centres, strides = grid_locations(size, size)
-        losses = detection_loss(class_logits, bin_logits, targets, centres, strides, self.network.shape.bins)
+        losses = batch.losses(self._look(batch.pixels))
         self.optimizer.zero_grad()
         losses["total"].backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
@@ -128,6 +121,7 @@ class DetectorTrainer:
             "shape": self.network.shape.as_dict(),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
+            "adapter": self.adapter.state_dict() if self.adapter else {},
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
@@ -144,31 +138,26 @@ class DetectorTrainer:
                 raise UserError(f"checkpoint {file} is of another network shape: train it with the same options.")
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
+            if self.adapter:
+                self.adapter.load_state_dict(state["adapter"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise UserError(f"cannot resume from {file}, it is damaged: delete it to start again.") from error
         self.step = state["step"]
         self.seconds = state["seconds"]
 
+    def _look(self, pixels: Tensor) -> Outputs:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
+            features = self.network.features(pack_pixels(pixels, INPUT_BLOCK))
+            class_logits, bin_logits = self.network.heads(features)
+            guess = self.adapter(location_rows(features)).float() if self.adapter else None
+        return Outputs(class_logits.float(), bin_logits.float(), guess)
+
     def _rate(self) -> float:
         """Warm-up, then cosine from the peak to a fiftieth of it."""
         warm_up = min(WARM_UP_STEPS, max(1, self.recipe.steps // 10)) if self.recipe.steps else WARM_UP_STEPS
         warm = min(1.0, (self.step + 1) / warm_up)
         return self.recipe.learning_rate * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * self.progress)) / 2)
-
-    def _batch(self, size: int) -> tuple[Tensor, list[BoxTargets]]:
-        """Views of this step: a fresh random permutation each epoch, random numbers from (seed, step) alone."""
-        recipe = self.recipe
-        augmenter = Augmenter(size, recipe.mosaic if self.progress < 1 - LAST_WITHOUT_MOSAIC else 0.0)
-        rng = np.random.default_rng((recipe.seed, self.step))
-        views = []
-        for position in range(self.step * recipe.batch, (self.step + 1) * recipe.batch):
-            epoch, place = divmod(position, len(self._members))
-            order = np.random.default_rng((recipe.seed, epoch, 1)).permutation(len(self._members))
-            cache, index = self._members[order[place]]
-            views.append(augmenter.view(cache, index, rng))
-        pixels = torch.from_numpy(np.stack([view.picture for view in views]))
-        return pixels.permute(0, 3, 1, 2).float().div_(255), [_targets(view) for view in views]
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -180,21 +169,11 @@ class DetectorTrainer:
                 averaged.copy_(current)
 
 
-def _targets(view: View) -> BoxTargets:
-    return BoxTargets(
-        torch.from_numpy(view.boxes),
-        torch.from_numpy(view.labels),
-        torch.from_numpy(view.scores),
-        torch.from_numpy(view.crowd),
-        torch.from_numpy(view.labelled),
-    )
-
-
-def _optimizer(network: DetectorNet, recipe: DetectorTraining) -> torch.optim.Optimizer:
-    """Convolution weights by the chosen optimiser; heads, biases and normalisation by AdamW without decay."""
+def _optimizer(network: DetectorNet, extra: list[nn.Parameter], recipe: DetectorTraining) -> torch.optim.Optimizer:
+    """Convolution weights by the chosen optimiser; heads, biases, normalisation, `extra` by AdamW without decay."""
     heads = {id(network.class_head.weight), id(network.box_head.weight)}
     matrices = [p for p in network.parameters() if p.ndim > 1 and id(p) not in heads]
-    others = [p for p in network.parameters() if p.ndim <= 1 or id(p) in heads]
+    others = [p for p in network.parameters() if p.ndim <= 1 or id(p) in heads] + extra
     if recipe.optimizer == "muon":
         groups = [
             {"params": matrices, "weight_decay": recipe.weight_decay, "relative_rate": 1.0},

@@ -39,8 +39,8 @@ class DetectorShape:
     classes: int = 80
     bins: int = 8
     stem: int = 32
-    widths: tuple[int, int, int] = (64, 96, 128)
-    blocks: tuple[int, int, int] = (2, 1, 1)
+    widths: tuple[int, int, int] = (64, 160, 256)
+    blocks: tuple[int, int, int] = (2, 2, 2)
     pyramid: int = 64
 
     def as_dict(self) -> dict[str, Any]:
@@ -116,6 +116,10 @@ class DetectorNet(nn.Module):
 
     def from_packed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """As forward(), from packed pictures (B, 48, H/4, W/4) as pack_pixels() makes them."""
+        return self.heads(self.features(x))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The pyramid, one map (B, pyramid, H/stride, W/stride) a stride, of packed pictures."""
         x = self.stem(x)
         features = []
         for stage, lateral in zip(self.stages, self.laterals):
@@ -123,13 +127,17 @@ class DetectorNet(nn.Module):
             features.append(lateral(x))
         for level in (1, 0):
             features[level] = features[level] + functional.interpolate(features[level + 1], scale_factor=2.0)
+        return features
+
+    def heads(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Class logits and distance-bin logits, as forward(), of a pyramid."""
         scores = [self.class_head(self.class_tower(feature)) for feature in features]
         boxes = [self.box_head(self.box_tower(feature)) for feature in features]
-        return _rows(scores), _rows(boxes)
+        return location_rows(scores), location_rows(boxes)
 
 
-def _rows(levels: list[Tensor]) -> Tensor:
-    """Concatenate (B, C, H, W) maps to (B, sum H*W, C)."""
+def location_rows(levels: list[Tensor]) -> Tensor:
+    """Concatenate maps (B, C, H, W) of the strides to rows (B, L, C), in the order of grid_locations()."""
     return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
 
 

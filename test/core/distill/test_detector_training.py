@@ -16,6 +16,7 @@ pytest.importorskip("onnx", reason="the making wing needs onnx")
 from muon_ad_core.commands import train_detector  # noqa: E402
 from muon_ad_core.detect.detector import Detector  # noqa: E402
 from muon_ad_core.distill.detector_data import PictureCache, read_coco  # noqa: E402
+from muon_ad_core.distill.detector_lessons import BoxLesson  # noqa: E402
 from muon_ad_core.distill.detector_package import export_detector, finish_package, load_weights  # noqa: E402
 from muon_ad_core.distill.detector_trainer import DetectorTrainer, DetectorTraining  # noqa: E402
 from muon_ad_core.engine.package import EnginePackage  # noqa: E402
@@ -60,7 +61,7 @@ def coco_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trainer(coco_file: Path, recipe: DetectorTraining = RECIPE, shape: DetectorShape = SHAPE) -> DetectorTrainer:
-    return DetectorTrainer(shape, [PictureCache(read_coco(coco_file, CLASSES), 96)], recipe)
+    return DetectorTrainer(shape, BoxLesson([PictureCache(read_coco(coco_file, CLASSES), 96)]), recipe)
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
@@ -135,8 +136,7 @@ def test_package_round_trip(coco_file: Path, tmp_path: Path) -> None:
     run = trainer(coco_file)
     for _ in range(3):
         run.advance()
-    data = {"name": "shapes", "pictures": 12, "boxes": 24, "soft_boxes": 0}
-    origin = {"data": [data], "note": "made", "limits": "all"}
+    origin = {"data": ["shapes: 12 pictures"], "note": "made", "limits": "all"}
     target = tmp_path / "shapes"
     fields = export_detector(run, CLASSES, target, "0.0.1", origin)
     finish_package(target, fields, {"ap_int8": 0.5})
@@ -182,7 +182,7 @@ def test_command_trains_resumes_and_writes_a_package(
     package = EnginePackage.load(tmp_path / "run" / "detector")
     assert package.manifest["training"]["steps_done"] == 3
     assert package.manifest["classes"] == ["disc", "square"]
-    assert package.manifest["training"]["data"][0]["boxes"] == 24
+    assert package.manifest["training"]["data"] == ["faulty.json: 12 pictures, 24 boxes (0 soft)"]
 
     more = [*common, "--start", str(package.root), "--steps", "1"]
     more[more.index("--run") + 1] = str(tmp_path / "further")
