@@ -7,7 +7,7 @@ Plain Python without ROS imports, so that it can be read and tested on any machi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +40,36 @@ class LaunchArgument:
     description: str
 
 
-LAUNCH_ARGUMENTS = (
-    LaunchArgument(
-        "source",
-        "motorcycle",
-        f"Camera: a scene ({', '.join(SCENES)}), a video file, an image folder, a device such as /dev/video0, a bag "
-        f"(MCAP or sqlite3), {REALSENSE} or {REALSENSE}:SERIAL, {EMULATED_D415}, {CSI} or {CSI}:SOURCE of csi_camera, "
-        f"or '{NO_SOURCE}' when another node publishes color/image_raw.",
-    ),
-    LaunchArgument("style", "", "Style to begin with; empty: the one in the parameter file."),
+_SOURCE = LaunchArgument(
+    "source",
+    "motorcycle",
+    f"Camera: a scene ({', '.join(SCENES)}), a video file, an image folder, a device such as /dev/video0, a bag "
+    f"(MCAP or sqlite3), {REALSENSE} or {REALSENSE}:SERIAL, {EMULATED_D415}, {CSI} or {CSI}:SOURCE of csi_camera, "
+    f"or '{NO_SOURCE}' when another node publishes color/image_raw.",
+)
+_COMMON = (
     LaunchArgument("namespace", "", "Namespace of all nodes."),
     LaunchArgument("params_file", "", "YAML file of node parameters; empty: the task's file in config/."),
     LaunchArgument("use_sim_time", "false", "Take the time from /clock."),
     LaunchArgument("log_level", "info", "Least severity that is logged: debug, info, warn, error or fatal."),
     LaunchArgument("autostart", "true", "Configure and activate the lifecycle nodes at once."),
     LaunchArgument("use_respawn", "false", "Start a node again after a crash."),
+)
+LAUNCH_ARGUMENTS = (
+    _SOURCE,
+    LaunchArgument("style", "", "Style to begin with; empty: the one in the parameter file."),
+    *_COMMON,
     LaunchArgument("view", "false", "Serve the live view, a web page, on this machine (node live_view)."),
+)
+CAMERAS_ARGUMENTS = (
+    replace(_SOURCE, default=EMULATED_D415),
+    LaunchArgument(
+        "csi",
+        NO_SOURCE,
+        f"Second camera, a source of csi_camera: nvargus, nvargus:N, /dev/videoN, pattern, or '{NO_SOURCE}'.",
+    ),
+    LaunchArgument("require_clock_locked", "false", "Pair frames only while clock/status says LOCKED."),
+    *_COMMON,
 )
 
 
@@ -90,9 +104,6 @@ def cameras(source: str = EMULATED_D415, csi: str = NO_SOURCE, require_clock_loc
     ]
 
 
-TASKS = {"joint_task": joint_task}
-
-
 def camera_node(source: str, use_sim_time: bool = False) -> NodeSpec | None:
     """The node named `camera` for `source`; None when another node publishes the pictures.
 
@@ -103,11 +114,13 @@ def camera_node(source: str, use_sim_time: bool = False) -> NodeSpec | None:
     if source in SCENES:
         return NodeSpec("camera", "scene_camera", {"scene": source})
     if is_realsense(source):
-        port = {"source": EMULATED_D415} if source == EMULATED_D415 else {"serial": source.partition(":")[2]}
-        return NodeSpec("camera", "realsense_camera", {**port, "aligned_depth": True})
+        serial = source.partition(":")[2].lstrip("_")  # launch would take a number for an integer: '_' keeps it text
+        own: dict[str, Any] = {"source": EMULATED_D415} if source == EMULATED_D415 else {}
+        own |= {"serial": f"_{serial}"} if serial else {}
+        return NodeSpec("camera", "realsense_camera", {**own, "aligned_depth": True})
     if source.partition(":")[0] == CSI:
-        own = source.partition(":")[2]
-        return NodeSpec("camera", "csi_camera", {"source": own} if own else {}, CSI_AS_COLOR)
+        csi = source.partition(":")[2]
+        return NodeSpec("camera", "csi_camera", {"source": csi} if csi else {}, CSI_AS_COLOR)
     if is_bag(Path(source)):
         sim_time = {"stamps": "original", "clock_rate": 100.0} if use_sim_time else {}
         return NodeSpec("camera", "bag_player", {"bag": str(Path(source).absolute()), "camera_only": True, **sim_time})

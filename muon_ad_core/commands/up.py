@@ -5,17 +5,26 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from muon_ad_core.errors import ParameterError
+
+if TYPE_CHECKING:
+    from muon_ad_ros.bringup import NodeSpec
+
+JOINT_TASK, CAMERAS = "joint_task", "cameras"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``muon-ad up``."""
-    parser.add_argument("task", nargs="?", default="joint_task", choices=["joint_task"], help="what to run")
+    parser.add_argument("task", nargs="?", default=JOINT_TASK, choices=[JOINT_TASK, CAMERAS], help="what to run")
     parser.add_argument(
         "--source",
-        default="motorcycle",
-        help="scene (motorcycle, pan), video file, image folder, /dev/videoN, bag, or none (default: motorcycle)",
+        help="scene (motorcycle, pan), video file, image folder, /dev/videoN, bag, realsense[:SERIAL], emulated_d415, "
+        "csi[:SOURCE], or none (default: motorcycle; for cameras: emulated_d415)",
+    )
+    parser.add_argument(
+        "--csi", default="none", help="second camera of the task cameras: nvargus[:N], /dev/videoN, pattern, or none"
     )
     parser.add_argument("--style", default="", help="style to begin with (default: the parameter file's)")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself after so long")
@@ -39,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the task; returns 0, 1 when a node could not be kept alive, or 2 after a user's mistake."""
-    from muon_ad_ros.bringup import TASKS, parameter_file
+    from muon_ad_ros.bringup import parameter_file
     from muon_ad_ros.environment import child_environment
     from muon_ad_ros.starter import Starter, StartOptions, parse_override
 
@@ -57,5 +66,13 @@ def run(args: argparse.Namespace) -> int:
         respawn=not args.no_respawn,
         use_sim_time=args.use_sim_time,
     )
-    nodes = TASKS[args.task](args.source, args.style, args.use_sim_time, args.view)
-    return Starter(nodes, options, child_environment()).run(args.duration)
+    return Starter(node_table(args), options, child_environment()).run(args.duration)
+
+
+def node_table(args: argparse.Namespace) -> list[NodeSpec]:
+    """The nodes of the task."""
+    from muon_ad_ros.bringup import cameras, joint_task
+
+    if args.task == CAMERAS:
+        return cameras(args.source or "emulated_d415", args.csi)
+    return joint_task(args.source or "motorcycle", args.style, args.use_sim_time, args.view)

@@ -11,10 +11,17 @@ import pytest
 import yaml
 
 from muon_ad_core.sources.scene import SCENES as CORE_SCENES
-from muon_ad_ros.bringup import LAUNCH_ARGUMENTS, SCENES, joint_task, parameter_file
+from muon_ad_ros.bringup import (
+    CAMERAS_ARGUMENTS,
+    LAUNCH_ARGUMENTS,
+    SCENES,
+    NodeSpec,
+    cameras,
+    joint_task,
+    parameter_file,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-LAUNCH_FILE = ROOT / "launch" / "joint_task.launch.py"
+LAUNCH_FILES = Path(__file__).resolve().parents[2] / "launch"
 
 
 def executables(source: str) -> dict[str, str]:
@@ -42,6 +49,27 @@ def test_the_source_chooses_the_camera(tmp_path: Path) -> None:
     assert "camera" not in executables("none")
 
 
+def test_depth_cameras_and_csi_cameras_take_the_cameras_place() -> None:
+    by_name = {spec.name: spec for spec in joint_task("realsense:0415")}
+    assert by_name["camera"].executable == "realsense_camera"
+    assert by_name["camera"].parameters == {"serial": "_0415", "aligned_depth": True}
+    assert by_name["detector"].remappings == {"depth/image_rect_raw": "aligned_depth_to_color/image_raw"}
+    emulated, *_ = joint_task("emulated_d415")
+    assert emulated.parameters == {"source": "emulated_d415", "aligned_depth": True}
+    csi, *_ = joint_task("csi:nvargus:1")
+    assert (csi.executable, csi.parameters) == ("csi_camera", {"source": "nvargus:1"})
+    assert csi.remappings["csi/image_raw"] == "color/image_raw"
+
+
+def test_the_cameras_task_pairs_the_streams_there_are() -> None:
+    by_name = {spec.name: spec for spec in cameras("realsense", "pattern", require_clock_locked=True)}
+    assert set(by_name) == {"camera", "csi_camera", "frame_sync"}
+    assert by_name["csi_camera"].parameters == {"source": "pattern"}
+    pairing = {"streams": ["color", "depth", "csi"], "require_clock_locked": True}
+    assert by_name["frame_sync"].parameters == pairing
+    assert [spec.name for spec in cameras()] == ["camera", "frame_sync"]
+
+
 def test_the_view_is_there_when_asked_for() -> None:
     assert "live_view" not in {spec.name for spec in joint_task()}
     assert {spec.name: spec.executable for spec in joint_task(view=True)}["live_view"] == "live_view"
@@ -57,9 +85,10 @@ def test_the_style_is_passed_on_only_when_given() -> None:
     assert {spec.name: spec for spec in joint_task()}["style_transfer"].parameters == {}
 
 
-def test_the_shipped_parameters_name_nodes_of_the_table() -> None:
-    names = {spec.name for spec in joint_task()}
-    shipped = yaml.safe_load(parameter_file("joint_task").read_text())
+@pytest.mark.parametrize(("task", "table"), [("joint_task", joint_task()), ("cameras", cameras(csi="pattern"))])
+def test_the_shipped_parameters_name_nodes_of_the_table(task: str, table: list[NodeSpec]) -> None:
+    names = {spec.name for spec in table}
+    shipped = yaml.safe_load(parameter_file(task).read_text())
     assert {pattern.rsplit("/", 1)[-1] for pattern in shipped} <= names
     assert all(set(content) == {"ros__parameters"} for content in shipped.values())
 
@@ -88,16 +117,18 @@ def fake_module(name: str, **members: Any) -> ModuleType:
     return module
 
 
-def load_launch_file() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("joint_task_launch", LAUNCH_FILE)
+def load_launch_file(task: str) -> ModuleType:
+    sys.modules.pop("muon_ad_ros.launching", None)  # it may hold another test's stand-ins
+    specification = importlib.util.spec_from_file_location(f"{task}_launch", LAUNCH_FILES / f"{task}.launch.py")
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
 
 
-def test_the_launch_file_starts_the_node_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With stand-ins for launch and launch_ros, which PyPI does not have."""
+@pytest.fixture
+def fake_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins for launch and launch_ros, which PyPI does not have."""
     actions = {name: Recorded for name in ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable")}
     modules = [
         fake_module("launch", LaunchContext=dict, LaunchDescription=list),
@@ -108,7 +139,22 @@ def test_the_launch_file_starts_the_node_table(monkeypatch: pytest.MonkeyPatch) 
     ]
     for module in modules:
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    module = load_launch_file()
+
+
+@pytest.mark.usefixtures("fake_launch")
+def test_the_launch_file_of_the_cameras_starts_its_table() -> None:
+    module = load_launch_file("cameras")
+    context = {argument.name: argument.default for argument in CAMERAS_ARGUMENTS}
+    context.update(source="csi", csi="pattern")
+    started = module.start_nodes(context)
+    assert [node.name for node in started] == ["camera", "csi_camera", "frame_sync"]
+    assert ("csi/image_raw", "color/image_raw") in started[0].remappings
+    assert Path(started[0].parameters[0]) == parameter_file("cameras")
+
+
+@pytest.mark.usefixtures("fake_launch")
+def test_the_launch_file_starts_the_node_table() -> None:
+    module = load_launch_file("joint_task")
     context = {argument.name: argument.default for argument in LAUNCH_ARGUMENTS}
     context.update(
         source="pan", style="ukiyo_e", namespace="robot1", use_respawn="true", use_sim_time="true", view="true"
@@ -132,7 +178,7 @@ def test_the_launch_file_is_understood_by_launch() -> None:
     from launch import LaunchContext
     from launch.actions import DeclareLaunchArgument
 
-    module = load_launch_file()
+    module = load_launch_file("joint_task")
     description = module.generate_launch_description()
     context = LaunchContext()
     for action in description.entities:
