@@ -50,7 +50,11 @@ def test_a_file_is_read_as_written(tmp_path: Path) -> None:
     [
         ("camera_matrix:", "camera_matrix: [", "no valid YAML"),
         ("distortion_model: plumb_bob", "distortion_model: thin_prism", "'thin_prism' is none of"),
-        ("  data: [0.1, -0.2, 0.001, -0.002, 0]", "  data: [0.1, -0.2]", "distortion_coefficients has 2 numbers, not 5"),
+        (
+            "  data: [0.1, -0.2, 0.001, -0.002, 0]",
+            "  data: [0.1, -0.2]",
+            "distortion_coefficients has 2 numbers, not 5",
+        ),
         ("projection_matrix:", "projection:", "'projection_matrix' is missing"),
         ("610.0", "wide", "could not convert"),
         ("image_width: 640", "image_width: 0", "no pixels"),

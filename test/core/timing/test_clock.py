@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muon_ad_core.timing.clock import ARRIVAL, HELD, TRANSLATED, DeviceClock, Stamp
+from muon_ad_core.timing.clock import ARRIVAL, HELD, TRANSLATED, DeviceClock, FollowingClock, Stamp
 from muon_ad_core.timing.estimators import STEEPEST, ClockEstimator, HullEstimator, TransportDelay, TwoWayEstimator
 from muon_ad_core.timing.kalman import KalmanEstimator
-from muon_ad_core.timing.ticks import DUPLICATE, FIRST, REORDER, RESET, WRAP, TickUnwrapper
+from muon_ad_core.timing.ticks import DUPLICATE, FIRST, FORWARD, REORDER, RESET, WRAP, TickUnwrapper
 
 SECOND = 1_000_000_000
 EPOCH_NS = 1_800_000_000_000_000_000
@@ -186,3 +186,52 @@ def test_an_overtaken_frame_gets_its_own_older_stamp(frames: Frames) -> None:
     overtaken = stamp_frame(clock, replace(seen[-2], arrival_ns=seen[-1].arrival_ns + 1000))
     assert overtaken.event == REORDER
     assert overtaken.stamp_ns == pytest.approx(newest.stamp_ns - SECOND / 30, abs=2000)
+
+
+def test_a_following_sensor_gets_the_stamps_of_the_first(frames: Frames) -> None:
+    """Frames taken at one device time have one stamp, although those of the second sensor take 40 ms longer."""
+    clock = clock_of(MAKERS["hull"])
+    follower = FollowingClock(clock, replace(DELAY, minimum_ns=MINIMUM_NS + 40_000_000))
+    for index, frame in enumerate(frames(20.0, drift=80e-6, start_device_ns=RANGE_NS - 10 * SECOND)):
+        first = clock.stamp(frame.ticks, frame.arrival_ns)
+        second = follower.stamp(frame.ticks, frame.arrival_ns + 40_000_000)
+        assert second.stamp_ns == pytest.approx(first.stamp_ns, abs=1000 + index % 2)
+        assert second.event == (FIRST if index == 0 else FORWARD)
+        assert second.provenance in (TRANSLATED, HELD)
+
+
+def test_a_following_sensor_starts_anew_with_the_device(frames: Frames) -> None:
+    clock = clock_of(MAKERS["hull"])
+    follower = FollowingClock(clock, DELAY)
+    assert follower.stamp(5, EPOCH_NS).provenance == ARRIVAL  # nothing is known of the device's clock yet
+    for frame in frames(2.0, start_device_ns=500 * SECOND):
+        clock.stamp(frame.ticks, frame.arrival_ns)
+        follower.stamp(frame.ticks, frame.arrival_ns)
+    early = follower.stamp(1000, frame.arrival_ns + SECOND)  # the first sensor has not told of the reset yet
+    assert (early.provenance, early.event) == (ARRIVAL, RESET)
+    assert clock.stamp(2000, frame.arrival_ns + SECOND).event == RESET
+    after = follower.stamp(2000, frame.arrival_ns + SECOND + 1000)
+    assert (after.provenance, after.event) == (HELD, FIRST)
+    assert follower.stamp(2000, frame.arrival_ns + SECOND + 2000).event == DUPLICATE
+    assert follower.stamp(1500, frame.arrival_ns + SECOND + 3000).event == REORDER
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 2**32 - 1), st.integers(-(10**9), 10**10)), min_size=1, max_size=40
+    )
+)
+def test_not_even_nonsense_makes_a_following_sensor_run_back(frames: list[tuple[bool, int, int]]) -> None:
+    clock = clock_of(MAKERS["hull"])
+    follower = FollowingClock(clock, DELAY)
+    arrival_ns = EPOCH_NS
+    stamps, arrivals = [], []
+    for is_first, ticks, step_ns in frames:
+        arrival_ns += step_ns
+        if is_first:
+            clock.stamp(ticks, arrival_ns)
+        else:
+            stamps.append(follower.stamp(ticks, arrival_ns))
+            arrivals.append(arrival_ns)
+    check_order(stamps, arrivals)

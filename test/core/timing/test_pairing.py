@@ -61,6 +61,30 @@ def test_whatever_stamps_come_every_frame_has_one_fate(streams: int, frames: lis
         assert matched.spread_ns <= SLOP
 
 
+ACTIONS = st.one_of(st.tuples(st.integers(0, 2), STAMPS), st.just("clear"), st.integers(0, 200))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ACTIONS, max_size=80))
+def test_clearing_and_changing_the_slop_meanwhile_loses_no_frame(actions: list[Any]) -> None:
+    recorder = Recorder(3)
+    widest = SLOP
+    for action in actions:
+        if action == "clear":
+            recorder.engine.clear()
+        elif isinstance(action, int):
+            recorder.engine.slop_ns = action
+            widest = max(widest, action)
+        else:
+            recorder.add(*action)
+        counts = recorder.engine.counts().values()
+        assert sum(each.received for each in counts) == recorder.added
+        assert all(each.accounted() == each.received and each.pending <= QUEUE for each in counts)
+    given_out = [item for matched in recorder.sets for item in matched.items]
+    assert len(given_out) == len(set(given_out))
+    assert all(matched.spread_ns <= widest for matched in recorder.sets)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=60), st.randoms(use_true_random=False))
 def test_sparse_streams_pair_exactly_as_their_stamps_say(steps: list[int], random: Any) -> None:

@@ -137,7 +137,7 @@ def test_depth_is_aligned_to_colour(record: Callable[..., Recorder], port: Emula
     recorder = record()
     frames = recorder.collect(lambda: bool(set(numbers(recorder, "depth")) & set(numbers(recorder, "color"))))
     number = max(set(numbers(recorder, "depth")) & set(numbers(recorder, "color")))
-    depth, color = ([f for f in frames if (f.stream, f.number) == (stream, number)][0] for stream in STREAMS)
+    depth, color = (next(f for f in frames if (f.stream, f.number) == (stream, number)) for stream in STREAMS)
     aligned = DepthAligner().align(depth, color).astype(float)
     view = port._scene.view()
     position = number % (2 * VIEWS - 2)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from muon_ad_core.timing.ptp.management import HEADER, TLV, DataSet
+from muon_ad_core.timing.ptp.management import HEADER, TLV, DataSet, PortState
 
 # While the port followed a master and was in calibration.
 RECORDED = {
@@ -53,12 +53,14 @@ REFUSAL = bytes.fromhex(
 
 
 class StandInPtp4l:
-    """Answers requests as a ptp4l would; tests change `replies`."""
+    """Answers requests as a ptp4l would; tests change `replies`, and may let sync messages come in."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         self.replies = {data_set: [message] for data_set, message in RECORDED.items()}
         self.requests: list[bytes] = []
+        self.master_lives = False
+        """Whether each request for TIME_STATUS_NP finds a new sync message."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -68,6 +70,11 @@ class StandInPtp4l:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
+
+    def follow(self) -> None:
+        """Become the slave of a master that lives."""
+        self.patch(DataSet.PORT, 10, bytes([PortState.SLAVE]))
+        self.master_lives = True
 
     def patch(self, data_set: DataSet, offset: int, value: bytes) -> None:
         """Replace bytes of a reply; `offset` counts from the beginning of the data."""
@@ -82,6 +89,8 @@ class StandInPtp4l:
                 return
             self.requests.append(request)
             data_set = DataSet(int.from_bytes(request[-2:], "big"))
+            if data_set == DataSet.TIME_STATUS_NP and self.master_lives:
+                self.patch(data_set, 8, len(self.requests).to_bytes(8, "big"))  # ingress_time
             for reply in self.replies[data_set]:
                 with contextlib.suppress(FileNotFoundError):  # the client has stopped waiting
                     self._socket.sendto(reply[:30] + request[30:32] + reply[32:], sender)  # its sequence number

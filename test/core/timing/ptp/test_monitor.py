@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 
-from muon_ad_core.timing.ptp.management import DataSet, PortState
-from muon_ad_core.timing.ptp.monitor import ClockReport, PtpMonitor, PtpSettings, is_running
+from muon_ad_core.timing.ptp.management import DataSet
+from muon_ad_core.timing.ptp.monitor import PtpMonitor, PtpSettings, is_running
 from muon_ad_core.timing.ptp.state import ClockLimits, ClockState
-
-INGRESS = 8  # offset of ingress_time in TIME_STATUS_NP
-STATE = 10  # of portState in PORT_DATA_SET
 
 
 @pytest.fixture
@@ -24,19 +21,10 @@ def proc(tmp_path: Path) -> Path:
     return tmp_path / "proc"
 
 
-def follow_master(ptp4l: Any, monitor: PtpMonitor, looks: int) -> list[ClockReport]:
-    """Look while sync messages come in."""
-    ptp4l.patch(DataSet.PORT, STATE, bytes([PortState.SLAVE]))
-    reports = []
-    for number in range(1, looks + 1):
-        ptp4l.patch(DataSet.TIME_STATUS_NP, INGRESS, number.to_bytes(8, "big"))
-        reports.append(monitor.look())
-    return reports
-
-
 def test_locked_by_replies_of_a_real_ptp4l(ptp4l: Any, proc: Path) -> None:
     monitor = PtpMonitor(PtpSettings(ptp4l.path), ClockLimits(samples=3), proc)
-    reports = follow_master(ptp4l, monitor, 4)
+    ptp4l.follow()
+    reports = [monitor.look() for _ in range(4)]
     assert [report.judgement.state for report in reports][-2:] == [ClockState.LOCKING, ClockState.LOCKED]
     assert (reports[-1].timestamping, reports[-1].hardware_clock) == ("SOFTWARE", "")
     assert not reports[-1].observation.needs_phc2sys
@@ -44,12 +32,10 @@ def test_locked_by_replies_of_a_real_ptp4l(ptp4l: Any, proc: Path) -> None:
 
 def test_limits_change_while_it_runs(ptp4l: Any, proc: Path) -> None:
     monitor = PtpMonitor(PtpSettings(ptp4l.path), ClockLimits(samples=2), proc)
-    assert follow_master(ptp4l, monitor, 3)[-1].judgement.state == ClockState.LOCKED
+    ptp4l.follow()
+    assert [monitor.look().judgement.state for _ in range(3)][-1] == ClockState.LOCKED
     monitor.limits = ClockLimits(samples=2, lock_offset_ns=1, unlock_offset_ns=1)  # the recorded offset is -13 ns
-    ptp4l.patch(DataSet.TIME_STATUS_NP, INGRESS, (99).to_bytes(8, "big"))
-    monitor.look()
-    ptp4l.patch(DataSet.TIME_STATUS_NP, INGRESS, (100).to_bytes(8, "big"))
-    assert monitor.look().judgement.state == ClockState.LOCKING
+    assert [monitor.look().judgement.state for _ in range(2)][-1] == ClockState.LOCKING
 
 
 def test_a_chosen_clock_that_cannot_be_read_is_said(ptp4l: Any, proc: Path) -> None:
