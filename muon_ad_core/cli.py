@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": ("run", "run the joint task for a while and write a report of it to out/demo"),
     "up": ("run", "start the joint task here, one process a node, until Ctrl-C"),
     "view": ("look", "serve a web page that shows the running nodes and changes their parameters"),
+    "clock": ("look", "show how far this machine's clock is under PTP"),
     "doctor": ("look", "check this machine; say what is wrong and which command mends it"),
     "bench": ("look", "measure one thing and print its figures"),
     "train": ("make", "train a student (style) or a detector; the result is an engine package"),

@@ -153,42 +153,19 @@ def limits_of(values: Values) -> ClockLimits:
 
 def to_message(report: ClockReport) -> ClockStatus:
     """The report as a ClockStatus without a stamp."""
-    judgement, observation = report.judgement, report.observation
-    message = ClockStatus(
-        state=int(judgement.state),
-        reason=judgement.reason,
-        state_age_ns=judgement.state_age_ns,
-        sync_age_ns=-1 if judgement.sync_age_ns is None else judgement.sync_age_ns,
-        timestamping=report.timestamping,
-        phc2sys_running=observation.phc2sys_running,
-        system_offset_known=observation.system_offset_ns is not None,
-        system_offset_ns=observation.system_offset_ns or 0,
-    )
-    status = observation.ptp4l
-    if status is not None:
-        scale = status.time_properties
-        message.port_state = status.port.state.name
-        message.grandmaster = status.parent.grandmaster_identity
-        message.master_offset_ns = status.time_status.master_offset_ns
-        message.path_delay_ns = status.current.mean_path_delay_ns
-        message.ptp_timescale, message.utc_offset_s = scale.ptp_timescale, scale.utc_offset_s
-        message.utc_offset_valid = scale.utc_offset_valid
-    return message
+    fields = ClockStatus.get_fields_and_field_types()
+    facts = {name: value for name, value in report.facts().items() if name in fields}
+    return ClockStatus(**{**facts, "state": int(report.judgement.state)})
 
 
 def diagnose_clock(node_name: str, report: ClockReport) -> DiagnosticStatus:
     """The report as a diagnostic. Keys: those of ClockStatus, and hardware_clock, hardware_clock_failure."""
-    message = to_message(report)
-    values = {name: getattr(message, name) for name in message.get_fields_and_field_types() if name != "header"}
-    values["state"] = report.judgement.state.name
-    values["hardware_clock"] = report.hardware_clock
-    values["hardware_clock_failure"] = report.hardware_clock_failure
     return DiagnosticStatus(
         level=LEVELS[report.judgement.state],
         name=f"{node_name.lstrip('/')}: PTP",
         message=f"{report.judgement.state.name}: {report.judgement.reason}",
         hardware_id=socket.gethostname(),
-        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        values=[KeyValue(key=key, value=str(value)) for key, value in report.facts().items()],
     )
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from muon_ad_msgs.msg import ClockStatus
 
 from muon_ad_core.machine import CHECKOUT
-from muon_ad_core.timing.ptp.management import DataSet, PortState
 from muon_ad_core.timing.ptp.state import ClockState
 
-INGRESS, STATE = 8, 10  # offsets in TIME_STATUS_NP and PORT_DATA_SET
 FAST = {"rate": 10.0, "samples": 3, "sync_timeout": 5.0, "holdover": 5.0}
 
 
@@ -29,27 +26,6 @@ def stand_in_at(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.StandInPtp4l(path)
-
-
-class Master:
-    """Lets the stand-in's sync messages come in, ten a second, until it dies."""
-
-    def __init__(self, ptp4l: Any) -> None:
-        self._ptp4l = ptp4l
-        self._dead = threading.Event()
-        ptp4l.patch(DataSet.PORT, STATE, bytes([PortState.SLAVE]))
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def die(self) -> None:
-        self._dead.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        ingress = 1
-        while not self._dead.wait(0.1):
-            ingress += 1
-            self._ptp4l.patch(DataSet.TIME_STATUS_NP, INGRESS, ingress.to_bytes(8, "big"))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +63,7 @@ def test_lock_is_reported_and_so_is_its_loss(
         return bool(statuses) and statuses[-1].state == state
 
     wait_until(lambda: state_is(ClockStatus.UNLOCKED), "the state UNLOCKED")
-    master = Master(ptp4l)
+    ptp4l.follow()
     wait_until(lambda: state_is(ClockStatus.LOCKED), "the state LOCKED")
     status = statuses[-1]
     assert (status.port_state, status.grandmaster) == ("SLAVE", "7a67b1.fffe.26e909")
@@ -96,7 +72,7 @@ def test_lock_is_reported_and_so_is_its_loss(
     assert not status.system_offset_known
     assert 0 <= status.sync_age_ns <= 5_000_000_000
 
-    master.die()
+    ptp4l.master_lives = False
     wait_until(lambda: state_is(ClockStatus.FAULT), "the state FAULT")
     assert "no sync message" in statuses[-1].reason
 

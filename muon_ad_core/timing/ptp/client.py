@@ -158,10 +158,13 @@ def _connected(path: str) -> Iterator[socket.socket]:
                 f"this user may not ask at {path}: sudo chmod 666 {path}, or linuxptp 4, which has {READ_ONLY_SOCKET}"
             ) from None
         except OSError as error:
-            raise Ptp4lUnavailable(f"{path} cannot be asked: {error.strerror}") from None
+            raise Ptp4lUnavailable(f"{path} cannot be asked: {error.strerror or error}") from None
         try:
             connection.bind(own)
             os.chmod(own, 0o666)  # ptp4l may run as another user
+        except OSError as error:
+            raise Ptp4lUnavailable(f"replies cannot come to {own} ({error.strerror or error}): set TMPDIR") from None
+        try:
             yield connection
         finally:
             with contextlib.suppress(FileNotFoundError):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from muon_ad_core.timing.ptp.client import Ptp4lStatus, Ptp4lUnavailable, ask_ptp4l
 from muon_ad_core.timing.ptp.hardware_clock import CrossTimestamp, find_hardware_clock, read_cross_timestamp
@@ -38,6 +39,30 @@ class ClockReport:
     """The card's clock that was looked at; empty for none."""
     hardware_clock_failure: str
     """Why it could not be read; empty when it could, or need not."""
+
+    def facts(self) -> dict[str, Any]:
+        """Everything by name, as in ClockStatus.msg, with the state's name, and the two about the card's clock."""
+        judgement, observation, status = self.judgement, self.observation, self.observation.ptp4l
+        scale = status.time_properties if status else None
+        return {
+            "state": judgement.state.name,
+            "reason": judgement.reason,
+            "state_age_ns": judgement.state_age_ns,
+            "sync_age_ns": -1 if judgement.sync_age_ns is None else judgement.sync_age_ns,
+            "port_state": status.port.state.name if status else "",
+            "grandmaster": status.parent.grandmaster_identity if status else "",
+            "master_offset_ns": status.time_status.master_offset_ns if status else 0,
+            "path_delay_ns": status.current.mean_path_delay_ns if status else 0,
+            "timestamping": self.timestamping,
+            "system_offset_known": observation.system_offset_ns is not None,
+            "system_offset_ns": observation.system_offset_ns or 0,
+            "phc2sys_running": observation.phc2sys_running,
+            "ptp_timescale": scale.ptp_timescale if scale else False,
+            "utc_offset_s": scale.utc_offset_s if scale else 0,
+            "utc_offset_valid": scale.utc_offset_valid if scale else False,
+            "hardware_clock": self.hardware_clock,
+            "hardware_clock_failure": self.hardware_clock_failure,
+        }
 
 
 class PtpMonitor:
