@@ -100,6 +100,8 @@ class FrameSync(ManagedNode):
             )
 
     def activate(self) -> None:
+        profile = qos.sensor_input()
+        profile.depth = 2 * self.parameters["queue"]  # every frame counts here, also after a stall
         for name in self._names:
             topic = TOPICS[name]
             info_topic = f"{topic.rsplit('/', 1)[0]}/camera_info"
@@ -109,7 +111,7 @@ class FrameSync(ManagedNode):
                     Image,
                     topic,
                     partial(self._receive, name),
-                    qos.sensor_input(),
+                    profile,
                     partial(self._count_lost, name),
                     raw=True,
                 ),

@@ -25,6 +25,8 @@ RATE = 30
 SETTLE = 2.0  # seconds left out after the first frames: both nodes find each other
 PATIENCE = 120.0  # seconds until the nodes deliver
 LEAST_PAIRS_PERCENT = 99.5
+FATES = ("received", "matched", "unmatched", "overflow", "late", "duplicate", "out_of_order", "cleared", "lost")
+"""Lists of SyncStatus, see there."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ def measure(args: argparse.Namespace) -> Measurement:
 
     load_library()  # say at once what is missing
     with Witness() as witness:
-        entries, sets, transport, recovered_s = _run(args)
+        entries, sets, fates, recovered_s = _run(args)
     results = {"streams": {name: judge_stream(listed) for name, listed in entries.items()}}
-    results |= {"pairs": judge_pairs(entries, sets), "lost_in_transport": transport, "recovered_s": recovered_s}
+    results |= {"pairs": judge_pairs(entries, sets), "fates_in_frame_sync": fates, "recovered_s": recovered_s}
     summary = summarise(results)
     samples = {
         "uncertainty_ms": Series("ms", [[entry.uncertainty_ns / 1e6 for entry in entries["depth"]]], LOWER),
@@ -114,7 +116,7 @@ def summarise(results: Mapping[str, Any]) -> dict[str, Any]:
         "unaccounted_frames": totals["unaccounted"],
         "pairs_percent": results["pairs"]["percent"],
         "wrong_pairs": results["pairs"]["wrong"],
-        "lost_in_transport": results["lost_in_transport"],
+        "lost_in_transport": sum(counts["lost"] for counts in results["fates_in_frame_sync"].values()),
         "future_stamps": totals["future_stamps"],
         "backward_stamps": totals["backward_stamps"],
         "uncertainty_p50_ms": results["streams"]["depth"]["uncertainty_p50_ms"],
@@ -139,8 +141,12 @@ def describe(summary: Mapping[str, Any]) -> str:
     return "\n".join(f"{name:32} {value:>12}   {goal}".rstrip() for name, value, goal in lines)
 
 
-def _run(args: argparse.Namespace) -> tuple[dict[str, list[Entry]], list[tuple[int, ...]], int, float]:
-    """Entries of the measured time by stream, stamps of its sets, losses on the way, and seconds to recover."""
+Fates = dict[str, dict[str, int]]
+"""Stream -> fate in frame_sync -> frames."""
+
+
+def _run(args: argparse.Namespace) -> tuple[dict[str, list[Entry]], list[tuple[int, ...]], Fates, float]:
+    """Of the measured time: entries by stream, stamps of the sets, fates in frame_sync; and seconds to recover."""
     from muon_ad_core.bench.camera_listener import CameraListener
     from muon_ad_ros.bringup import EMULATED_D415, cameras
     from muon_ad_ros.environment import child_environment
@@ -156,18 +162,18 @@ def _run(args: argparse.Namespace) -> tuple[dict[str, list[Entry]], list[tuple[i
             _until(starter, lambda: len(listener.sets) > 0 and len(listener.statuses) > 0, log, "pairs")
             _spend(starter, SETTLE)
             begin = {name: len(listed) for name, listed in listener.metadata.items()}
-            first_set, lost = len(listener.sets), sum(listener.statuses[-1].lost)
+            first_set, before = len(listener.sets), _fates(listener.statuses[-1])
             _spend(starter, args.seconds)
             entries = {name: list(map(_entry, listed[begin[name] :])) for name, listed in listener.metadata.items()}
             _spend(starter, 1.0)  # the last pairs and their account
             sets = [tuple(map(_nanoseconds, made.stamps)) for made in listener.sets[first_set:]]
-            lost = sum(listener.statuses[-1].lost) - lost
+            fates = _since(before, _fates(listener.statuses[-1]))
             recovered_s = _replug(starter, listener, log)
     finally:
         starter.stop()
     if any(len(listed) < 2 for listed in entries.values()):
         raise UserError(f"the camera fell silent; the nodes' last words: {_last_words(log)}")
-    return entries, sets, lost, recovered_s
+    return entries, sets, fates, recovered_s
 
 
 def _replug(starter: Any, listener: Any, log: io.StringIO) -> float:
@@ -201,6 +207,14 @@ def _until(starter: Any, condition: Callable[[], bool], log: io.StringIO, what: 
 def _last_words(log: io.StringIO) -> str:
     lines = log.getvalue().strip().splitlines()
     return lines[-1] if lines else "none"
+
+
+def _fates(status: Any) -> Fates:
+    return {name: {fate: int(getattr(status, fate)[at]) for fate in FATES} for at, name in enumerate(status.streams)}
+
+
+def _since(before: Fates, now: Fates) -> Fates:
+    return {name: {fate: counts[fate] - before[name][fate] for fate in counts} for name, counts in now.items()}
 
 
 def _entry(metadata: Any) -> Entry:

@@ -53,7 +53,7 @@ def test_the_summary_is_flat_and_described() -> None:
     results = {
         "streams": {name: judge_stream(listed) for name, listed in streams.items()},
         "pairs": judge_pairs(streams, [(n * PERIOD + APART, n * PERIOD) for n in (1, 2, 3)]),
-        "lost_in_transport": 0,
+        "fates_in_frame_sync": {"color": {"received": 3, "lost": 0}, "depth": {"received": 3, "lost": 0}},
         "recovered_s": 0.7,
     }
     summary = summarise(results)
