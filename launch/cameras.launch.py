@@ -13,7 +13,7 @@ from muon_ad_ros.launching import describe, given_arguments, is_true, node_actio
 
 def start_nodes(context: LaunchContext) -> list[Node]:
     given = given_arguments(context, CAMERAS_ARGUMENTS)
-    table = cameras(given["source"], given["csi"], is_true(given["require_clock_locked"]))
+    table = cameras(given["source"], given["csi"], is_true(given["require_clock_locked"]), given["clock"].lower())
     return node_actions("cameras", table, given)
 
 

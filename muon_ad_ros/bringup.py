@@ -11,9 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from muon_ad_core.timing.ptp.client import usual_socket
+
 PACKAGE = "muon_ad_ros"
 SCENES = ("motorcycle", "pan")
 NO_SOURCE = "none"
+AUTO = "auto"
 REALSENSE, EMULATED_D415, CSI = "realsense", "emulated_d415", "csi"
 ALIGNED_DEPTH = {"depth/image_rect_raw": "aligned_depth_to_color/image_raw"}
 CSI_AS_COLOR = {f"csi/{topic}": f"color/{topic}" for topic in ("image_raw", "camera_info", "metadata")}
@@ -69,6 +72,11 @@ CAMERAS_ARGUMENTS = (
         f"Second camera, a source of csi_camera: nvargus, nvargus:N, /dev/videoN, pattern, or '{NO_SOURCE}'.",
     ),
     LaunchArgument("require_clock_locked", "false", "Pair frames only while clock/status says LOCKED."),
+    LaunchArgument(
+        "clock",
+        AUTO,
+        "Watch this machine's clock under PTP (node clock_monitor): true, false, or auto: where there is a ptp4l.",
+    ),
     *_COMMON,
 )
 
@@ -81,26 +89,32 @@ def joint_task(
     `source` and `view` are as in the launch arguments of those names; `style` empty leaves the parameter file's.
     """
     camera = camera_node(source, use_sim_time)
+    depth = ALIGNED_DEPTH if is_realsense(source) else {}
     return [
         *([camera] if camera else []),
         NodeSpec("style_transfer", "style_transfer", {"style": style} if style else {}),
-        NodeSpec("detector", "detector", remappings=ALIGNED_DEPTH if is_realsense(source) else {}),
+        NodeSpec("detector", "detector", remappings=depth),
         NodeSpec("scheduler", "scheduler"),
-        *([NodeSpec("live_view", "live_view")] if view else []),
+        *([NodeSpec("live_view", "live_view", remappings=depth)] if view else []),
     ]
 
 
-def cameras(source: str = EMULATED_D415, csi: str = NO_SOURCE, require_clock_locked: bool = False) -> list[NodeSpec]:
+def cameras(
+    source: str = EMULATED_D415, csi: str = NO_SOURCE, require_clock_locked: bool = False, clock: str = "false"
+) -> list[NodeSpec]:
     """A camera with depth, a second one beside it, and the node that pairs their frames.
 
-    `source` is as for the joint task, `csi` a source of csi_camera or "none".
+    `source` is as for the joint task, `csi` a source of csi_camera or "none". `clock` is as in the launch argument of
+    that name; a clock that is required to be locked is watched in any case.
     """
+    watched = require_clock_locked or clock == "true" or (clock == AUTO and Path(usual_socket()).exists())
     camera = camera_node(source)
     streams = ["color", "depth", *([] if csi == NO_SOURCE else ["csi"])]
     return [
         *([camera] if camera else []),
         *([] if csi == NO_SOURCE else [NodeSpec("csi_camera", "csi_camera", {"source": csi})]),
         NodeSpec("frame_sync", "frame_sync", {"streams": streams, "require_clock_locked": require_clock_locked}),
+        *([NodeSpec("clock_monitor", "clock_monitor")] if watched else []),
     ]
 
 

@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--csi", default="none", help="second camera of the task cameras: nvargus[:N], /dev/videoN, pattern, or none"
     )
+    parser.add_argument(
+        "--clock",
+        default="auto",
+        choices=["auto", "true", "false"],
+        help="of the task cameras: watch this machine's clock under PTP (default: auto, where there is a ptp4l)",
+    )
     parser.add_argument("--style", default="", help="style to begin with (default: the parameter file's)")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself after so long")
     parser.add_argument(
@@ -74,5 +80,5 @@ def node_table(args: argparse.Namespace) -> list[NodeSpec]:
     from muon_ad_ros.bringup import cameras, joint_task
 
     if args.task == CAMERAS:
-        return cameras(args.source or "emulated_d415", args.csi)
+        return cameras(args.source or "emulated_d415", args.csi, clock=args.clock)
     return joint_task(args.source or "motorcycle", args.style, args.use_sim_time, args.view)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from muon_ad_core.sources.scene import SCENES as CORE_SCENES
+from muon_ad_ros import bringup
 from muon_ad_ros.bringup import (
     CAMERAS_ARGUMENTS,
     LAUNCH_ARGUMENTS,
@@ -63,11 +64,21 @@ def test_depth_cameras_and_csi_cameras_take_the_cameras_place() -> None:
 
 def test_the_cameras_task_pairs_the_streams_there_are() -> None:
     by_name = {spec.name: spec for spec in cameras("realsense", "pattern", require_clock_locked=True)}
-    assert set(by_name) == {"camera", "csi_camera", "frame_sync"}
+    assert set(by_name) == {"camera", "csi_camera", "frame_sync", "clock_monitor"}  # which the pairing waits for
     assert by_name["csi_camera"].parameters == {"source": "pattern"}
     pairing = {"streams": ["color", "depth", "csi"], "require_clock_locked": True}
     assert by_name["frame_sync"].parameters == pairing
     assert [spec.name for spec in cameras()] == ["camera", "frame_sync"]
+
+
+def test_the_clock_is_watched_where_there_is_a_ptp4l(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def watched(clock: str) -> bool:
+        return "clock_monitor" in {spec.name for spec in cameras(clock=clock)}
+
+    monkeypatch.setattr(bringup, "usual_socket", lambda: str(tmp_path / "ptp4l"))
+    assert [watched(clock) for clock in ("auto", "true", "false")] == [False, True, False]
+    (tmp_path / "ptp4l").touch()
+    assert [watched(clock) for clock in ("auto", "true", "false")] == [True, True, False]
 
 
 def test_the_view_is_there_when_asked_for() -> None:
@@ -85,7 +96,9 @@ def test_the_style_is_passed_on_only_when_given() -> None:
     assert {spec.name: spec for spec in joint_task()}["style_transfer"].parameters == {}
 
 
-@pytest.mark.parametrize(("task", "table"), [("joint_task", joint_task()), ("cameras", cameras(csi="pattern"))])
+@pytest.mark.parametrize(
+    ("task", "table"), [("joint_task", joint_task()), ("cameras", cameras(csi="pattern", clock="true"))]
+)
 def test_the_shipped_parameters_name_nodes_of_the_table(task: str, table: list[NodeSpec]) -> None:
     names = {spec.name for spec in table}
     shipped = yaml.safe_load(parameter_file(task).read_text())
@@ -145,7 +158,7 @@ def fake_launch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_launch_file_of_the_cameras_starts_its_table() -> None:
     module = load_launch_file("cameras")
     context = {argument.name: argument.default for argument in CAMERAS_ARGUMENTS}
-    context.update(source="csi", csi="pattern")
+    context.update(source="csi", csi="pattern", clock="false")
     started = module.start_nodes(context)
     assert [node.name for node in started] == ["camera", "csi_camera", "frame_sync"]
     assert ("csi/image_raw", "color/image_raw") in started[0].remappings

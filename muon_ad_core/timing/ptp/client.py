@@ -64,18 +64,23 @@ class Ptp4lStatus:
     """Of `port`; None where ptp4l tells them only to root."""
 
 
+def usual_socket() -> str:
+    """Where to ask: the read-only socket if it is there, else the one that every version has (or would have)."""
+    return READ_ONLY_SOCKET if os.path.exists(READ_ONLY_SOCKET) else SOCKET
+
+
 def ask_ptp4l(path: str = "", domain: int = 0, transport_specific: int = 0) -> Ptp4lStatus:
     """Get all data sets; takes up to `TIMEOUT_S`.
 
     Args:
-        path: ptp4l's socket; empty: the read-only one if it is there, else the other.
+        path: ptp4l's socket; empty: `usual_socket`.
         domain: ptp4l's domainNumber.
         transport_specific: ptp4l's transportSpecific, 1 under gPTP.
 
     Raises:
         Ptp4lUnavailable: there is no ptp4l, it may not be asked, or does not answer.
     """
-    path = path or (READ_ONLY_SOCKET if os.path.exists(READ_ONLY_SOCKET) else SOCKET)
+    path = path or usual_socket()
     with _connected(path) as connection:
         ask = _Conversation(connection, domain, transport_specific).ask
         try:
