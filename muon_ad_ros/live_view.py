@@ -54,6 +54,7 @@ class LiveView(ManagedNode):
         super().__init__("live_view", PARAMETERS)
         self._server: ViewServer | None = None
         self._feed: ViewFeed | None = None
+        self._engine = ""  # of style_transfer
         self._thumbnails: Thumbnails | None = None
         self._style_pictures: dict[str, Path] = {}
         self._heard: dict[str, tuple[Any, float]] = {}  # newest status by topic, and when it came (monotonic)
@@ -156,16 +157,20 @@ class LiveView(ManagedNode):
         if self._server is not None:
             message = {"node": node, "parameters": self._controls.describe(node)}
             self._server.post(f"parameters_{node}", message, keep=True)
+        if node == STYLE_NODE and self._engine != self._controls.value(STYLE_NODE, "engine"):
+            self._engine_changed(self._controls.value(STYLE_NODE, "engine"))
 
     # Styles
 
+    def _engine_changed(self, engine: str) -> None:
+        self._engine = engine
+        try:
+            self._thumbnails = Thumbnails(engine, cache_folder(), self._post_styles)
+        except EngineError:
+            self._thumbnails = None  # it is on the node's machine and not on this one; the page shows names alone
+        self._styles_changed()
+
     def _styles_changed(self) -> None:
-        engine = self._controls.value(STYLE_NODE, "engine")
-        if engine:
-            try:
-                self._thumbnails = Thumbnails(engine, cache_folder(), self._post_styles)
-            except EngineError:
-                self._thumbnails = None  # it is on the other node's machine; the page shows names alone
         self._post_styles()
         self._paint_missing_thumbnails()
 

@@ -126,18 +126,17 @@ export class Controls {
     const busy = this.#pending.has(key);
     this.#pending.set(key, value);
     if (busy) return;
-    let asked;
+    let asked, answer, before;
     do {
       asked = this.#pending.get(key);
-      const answer = await this.#connection.setParameters(node, { [parameter]: asked });
-      if (!answer.success) {
-        toast(answer.message, true);
-        break;
-      }
-      this.#parameters[node][parameter].value = asked;
-    } while (this.#pending.get(key) !== asked);
+      before = this.#parameters[node]?.[parameter]?.value;
+      answer = await this.#connection.setParameters(node, { [parameter]: asked });
+    } while (answer.success && this.#pending.get(key) !== asked);
     this.#pending.delete(key);
-    if (this.#parameters[node]) this.showParameters(node, this.#parameters[node]);
+    if (!answer.success) toast(answer.message, true);
+    // The node tells of the change by itself, before its answer or after. If it has not yet, what is shown stays.
+    const known = this.#parameters[node];
+    if (known && (!answer.success || known[parameter].value !== before)) this.showParameters(node, known);
   }
 
   async #upload(file) {

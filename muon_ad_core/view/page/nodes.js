@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The state of the nodes, the clock and the scheduler in words and figures.
 
-const SILENT = 3.5; // seconds without a status after which a node counts as not answering; it sends one each second
+const SILENT = 5; // seconds without a status after which a node counts as not answering; it sends one each second
 const ROLES = { source: "camera", style: "style", detection: "detection" };
 
 export class Nodes {

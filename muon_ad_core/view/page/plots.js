@@ -132,7 +132,7 @@ export class RatePlot extends Plot {
   add(workers) {
     for (const [name, role] of [["camera", "camera"], ["style_transfer", "style"], ["detector", "detection"]]) {
       const worker = workers[name];
-      if (worker && worker.rate_out !== null) this.put(role, [[now(), worker.age < 3.5 ? worker.rate_out : 0]]);
+      if (worker && worker.rate_out !== null) this.put(role, [[now(), worker.age < 5 ? worker.rate_out : 0]]);
     }
   }
 
