@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from muon_ad_msgs.msg import WorkerStatus
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, Detection3DArray
 
-from muon_ad_core.detect.depth import place
+from muon_ad_core.detect.depth import median_distance, place
 from muon_ad_core.detect.detector import Detections, Detector
 from muon_ad_core.detect.draw import draw_detections
 from muon_ad_core.engine.package import EnginePackage
@@ -25,6 +28,7 @@ from .conversions import ImageError, ImageWriter, RgbReader, read_depth
 from .detection_messages import detections_2d, detections_3d
 from .managed import run_node
 from .parameters import ParameterSpec, Values
+from .slots import SlotGate
 from .status import StageClock, to_nanoseconds
 from .worker import FrameWorker, ReceivedFrame, worker_parameters
 
@@ -42,6 +46,21 @@ DETECTION_PARAMETERS = (
         maximum=0.99,
     ),
     ParameterSpec("classes", [], "Names of the classes to report; empty: all."),
+    ParameterSpec(
+        "rate_limit", 0.0, "As max_rate, set by the scheduler; the lower of both counts.", minimum=0.0, maximum=1000.0
+    ),
+    ParameterSpec(
+        "slots_of",
+        "",
+        "Node between whose frames detection runs, set by the scheduler; empty: runs at any time.",
+    ),
+    ParameterSpec(
+        "least_rate",
+        1.0,
+        "Frames a second to process even where slots, set by the scheduler, are too short or there are none.",
+        minimum=0.01,
+        maximum=1000.0,
+    ),
 )
 
 
@@ -74,6 +93,9 @@ class DetectorNode(FrameWorker):
         super().__init__("detector", (*DETECTION_PARAMETERS, *common))
         self._reader = RgbReader()
         self._writer = ImageWriter("rgb8")
+        self._gate = SlotGate(self, self.parameters["least_rate"])
+        self._gate.follow(self.parameters["slots_of"], self.parameters["least_rate"])
+        self._distance_m = math.nan
         self._depths: deque[Image] = deque(maxlen=DEPTH_KEPT)
         self._info: CameraInfo | None = None
         self._depth_subscriptions: list[Any] = []
@@ -88,6 +110,18 @@ class DetectorNode(FrameWorker):
             Image, "detections/image_raw", qos.result_image(), qos_overriding_options=qos.overridable()
         )
         self.create_timer(DEMAND_PERIOD, self._follow_demand, clock=self.steady_clock)
+
+    # Turns and rates
+
+    def await_turn(self, closed: Callable[[], bool]) -> None:
+        self._gate.wait(closed)
+
+    def most_rate(self) -> float:
+        return min((rate for rate in (super().most_rate(), self.parameters["rate_limit"]) if rate), default=0.0)
+
+    def parameters_changed(self, changed: frozenset[str]) -> None:
+        super().parameters_changed(changed)
+        self._gate.follow(self.parameters["slots_of"], self.parameters["least_rate"])
 
     # Lifecycle
 
@@ -143,9 +177,18 @@ class DetectorNode(FrameWorker):
     def level(self, runner: DetectionEngine) -> str:
         return runner.detector.level.name
 
+    def describe(self, status: WorkerStatus) -> None:
+        super().describe(status)
+        status.scene_distance_m = self._distance_m if self._depth_subscriptions else math.nan
+
     # Frames
 
     def process(self, runner: DetectionEngine, frame: ReceivedFrame, clock: StageClock) -> None:
+        began = time.monotonic()
+        self._detect(runner, frame, clock)
+        self._gate.ran(began, time.monotonic() - began)
+
+    def _detect(self, runner: DetectionEngine, frame: ReceivedFrame, clock: StageClock) -> None:
         header = frame.message.header
         rgb = self._reader.read(frame.message)
         clock.lap("convert")
@@ -196,6 +239,7 @@ class DetectorNode(FrameWorker):
         if depth.shape != size:
             self.fault("depth_size", "the depth image is not registered to the colour image: no detections_3d")
             return None
+        self._distance_m = median_distance(depth)
         return depth
 
 

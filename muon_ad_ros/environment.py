@@ -11,6 +11,8 @@ from pathlib import Path
 from muon_ad_core.errors import UserError
 from muon_ad_core.machine import CHECKOUT, PROFILE_VARIABLES, Machine
 
+PUBLICATION_MODE = "RMW_FASTRTPS_PUBLICATION_MODE"
+
 
 def dds_profile() -> Path:
     """The shipped Fast DDS profile with buffers large enough for images.
@@ -26,10 +28,14 @@ def dds_profile() -> Path:
 
 
 def apply_dds_profile(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Put the shipped DDS profile in force, unless the user chose one; call it before ``rclpy.init``."""
+    """Put the shipped DDS profile in force, unless the user chose one; call it before ``rclpy.init``.
+
+    Fast DDS then also sends from a thread of its own, so that a slow subscriber cannot hold up who publishes.
+    """
     chosen = Machine(environment=environment).dds_profile() or str(dds_profile())
     for name in PROFILE_VARIABLES:
         environment.setdefault(name, chosen)
+    environment.setdefault(PUBLICATION_MODE, "ASYNCHRONOUS")
 
 
 def child_environment() -> dict[str, str]:

@@ -65,9 +65,13 @@ class FrameIntake:
     def closed(self) -> bool:
         return self._mailbox.closed
 
-    def take(self, timeout: float) -> ReceivedFrame | None:
-        """Wait up to `timeout` seconds for a frame; None when none came, or after `nudge` or `close`."""
-        return self._mailbox.take(timeout)
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for a frame and leave it there, for a newer one to replace."""
+        return self._mailbox.wait(timeout)
+
+    def take(self) -> ReceivedFrame | None:
+        """The newest frame; None when there is none."""
+        return self._mailbox.take(timeout=0.0)
 
     def nudge(self) -> None:
         """End the taker's wait without a frame."""

@@ -1,104 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
 """Node scheduler: gives style transfer the processor first, and reports what the workers were really granted.
 
-It finds the workers by their status topics, sets each one's scheduling parameters when it appears (and again after a
-restart), and publishes the gathered state on scheduler/status and /diagnostics. What a user sets on a worker later
-stays: the scheduler asks once for each start of a worker.
+It finds the workers by their status topics and sets what they may use through their own parameters: policies when one
+appears (and again after a restart), detection's slots and rate and style's level of detail whenever they change. What a
+user sets on a worker stays until the scheduler has something new to say. A worker that hangs is ended, to be started
+again by whoever started it. All of it is gathered on scheduler/status and /diagnostics.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
-from muon_ad_msgs.msg import SchedulerStatus, WorkerStatus
+from muon_ad_msgs.msg import FrameTiming, SchedulerStatus, WorkerStatus
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
-from muon_ad_core.realtime.policy import MAX_PRIORITY, MIN_PRIORITY, POLICIES
+from muon_ad_core.realtime.watchdog import cpu_seconds, runs_node
 
 from . import qos
+from .allowances import Allowances
 from .diagnostics import diagnose
 from .managed import ManagedNode, run_node
-from .parameters import ParameterSpec
-from .remote_parameters import RemoteParameters
+from .parameters import Value
+from .scheduling import DEFAULT_POLICIES, SCHEDULER_PARAMETERS, policy_settings
+from .watched_worker import WatchedWorker
 
 STATUS_TYPE = "muon_ad_msgs/msg/WorkerStatus"
+AFFINITY = "scheduling.affinity"
 PERIOD = 1.0  # seconds between looks at the graph, and between reports
 SILENCE = 5.0  # seconds without a status after which a worker counts as gone
 DECISIONS = 20  # how many of the latest decisions are published
 
-# role -> default policy and priority. Style comes first. A camera of ours stands for hardware, which no load delays,
-# but must not delay style. Detection takes what is left.
-DEFAULT_POLICIES = {"style": ("FIFO", 50), "source": ("FIFO", 40), "detection": ("OTHER", 30)}
-
-
-def policy_parameters(role: str, policy: str, priority: int) -> tuple[ParameterSpec, ...]:
-    """The parameters that say how workers of one role are scheduled."""
-    return (
-        ParameterSpec(
-            f"{role}.policy", policy, f"Scheduling policy for workers of role {role}.", choices=tuple(POLICIES)
-        ),
-        ParameterSpec(
-            f"{role}.priority",
-            priority,
-            f"Real-time priority for role {role} under FIFO and RR.",
-            minimum=MIN_PRIORITY,
-            maximum=MAX_PRIORITY,
-        ),
-        ParameterSpec(
-            f"{role}.affinity",
-            [],
-            f"Numbers of the CPUs for role {role}; empty for all.",
-            item=int,
-            minimum=0,
-            maximum=4095,
-        ),
-    )
-
-
-@dataclass
-class Worker:
-    """A worker as the scheduler knows it."""
-
-    status: WorkerStatus
-    heard_at: float  # monotonic, seconds
-    remote: RemoteParameters
-    asked_pid: int = 0  # process that was last told its policy
-    silent: bool = False
-
 
 class Scheduler(ManagedNode):
-    """Sets the workers' policies through their own parameters and gathers their state."""
+    """Sets the workers' policies and allowances through their own parameters and gathers their state."""
 
     def __init__(self) -> None:
-        specs = [spec for role, default in DEFAULT_POLICIES.items() for spec in policy_parameters(role, *default)]
-        super().__init__("scheduler", specs)
-        self._workers: dict[str, Worker] = {}
+        super().__init__("scheduler", SCHEDULER_PARAMETERS)
+        self._workers: dict[str, WatchedWorker] = {}
         self._topics: set[str] = set()
         self._decisions: deque[str] = deque(maxlen=DECISIONS)
+        self._allowances = Allowances(self.parameters.values)
+        self._warned_of_refusal = False
+        self._restarts = 0
         self._status_publisher = self.create_publisher(SchedulerStatus, "scheduler/status", qos.result_data())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", qos.result_data())
         self._timer = self.create_timer(PERIOD, self._look_around, clock=self.steady_clock)
 
     def parameters_changed(self, changed: frozenset[str]) -> None:
-        roles = {name.split(".")[0] for name in changed}
+        self._allowances.configure(self.parameters.values)
         for worker in self._workers.values():
-            if worker.status.role in roles:
-                worker.asked_pid = 0
+            worker.watchdog.silence = self.parameters["watchdog.silence"]
+        self._ask_all()
+
+    # Workers
 
     def _look_around(self) -> None:
         if self.state_label != "active":
             return
         self._find_workers()
-        for name, worker in self._workers.items():
-            self._notice_silence(name, worker)
-            if not worker.silent and worker.asked_pid != worker.status.pid and worker.remote.reachable():
-                self._ask(name, worker)
+        for worker in self._workers.values():
+            self._notice_silence(worker)
+            self._end_if_hanging(worker)
+        self._ask_all()
         self._publish()
 
     def _find_workers(self) -> None:
@@ -112,46 +82,104 @@ class Scheduler(ManagedNode):
     def _hear(self, status: WorkerStatus) -> None:
         worker = self._workers.get(status.name)
         if worker is None:
-            remote = RemoteParameters(self, status.name)
-            worker = self._workers[status.name] = Worker(status, time.monotonic(), remote)
+            worker = WatchedWorker(self, status, self.parameters["watchdog.silence"])
+            self._workers[status.name] = worker
             self._decide(f"{status.name} found ({status.role})")
-        worker.status, worker.heard_at = status, time.monotonic()
+            if status.role == "style":
+                timing = f"{status.name}/timing"
+                self.create_subscription(FrameTiming, timing, self._style_frame, qos.result_data())
+        worker.hear(status)
         if worker.silent:
             worker.silent = False
             self._decide(f"{status.name} is back")
+        self._warn_of_refusal(status)
+        self._allowances.hear(status)
 
-    def _notice_silence(self, name: str, worker: Worker) -> None:
+    def _notice_silence(self, worker: WatchedWorker) -> None:
         if not worker.silent and time.monotonic() - worker.heard_at > SILENCE:
             worker.silent = True
-            self._decide(f"{name} has been silent for {SILENCE:g} s")
+            self._decide(f"{worker.status.name} has been silent for {SILENCE:g} s")
 
-    def _ask(self, name: str, worker: Worker) -> None:
-        """Tell a worker the policy of its role."""
+    def _warn_of_refusal(self, status: WorkerStatus) -> None:
+        """Without privilege everything runs; one warning for all workers names the remedy."""
+        if status.policy_reason and not self._warned_of_refusal:
+            self._warned_of_refusal = True
+            self.get_logger().warning(
+                f"frames may come late beside other load: {status.name}: {status.policy_reason} (docs/real-time.md)"
+            )
+
+    def _end_if_hanging(self, worker: WatchedWorker) -> None:
+        """A hanging process cannot be helped from outside but by ending it; whoever started it starts it again."""
+        pid = worker.status.pid
+        used = cpu_seconds(pid)
+        if worker.ended_pid == pid or used is None or not runs_node(pid, worker.status.name.rsplit("/", 1)[-1]):
+            return
+        verdict = worker.watchdog.verdict(used, time.monotonic())
+        if not verdict:
+            return
+        worker.ended_pid = pid
+        if not self.parameters["watchdog.restart"]:
+            self._decide(f"{worker.status.name} hangs: {verdict}", severe=True)
+            return
+        self._decide(f"{worker.status.name} hangs: {verdict}; ending it to be started again", severe=True)
+        self._restarts += 1
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError as error:
+            self._decide(f"{worker.status.name} could not be ended: {error.strerror}", severe=True)
+
+    # Allowances
+
+    def _style_frame(self, timing: FrameTiming) -> None:
+        if not self.parameters["enabled"] or self.state_label != "active":
+            return
+        change = self._allowances.style_frame(timing.total_ms, timing.lost_before)
+        if change:
+            self._decide(change)
+            self._ask_all()
+
+    def _ask_all(self) -> None:
+        if self.state_label == "active":
+            for worker in self._workers.values():
+                if not worker.silent and worker.remote.reachable():
+                    self._ask(worker)
+
+    def _ask(self, worker: WatchedWorker) -> None:
+        """Tell a worker whatever it should be set to and was not told yet."""
         role = worker.status.role
-        worker.asked_pid = worker.status.pid
         if role not in DEFAULT_POLICIES:
             return
-        policy, priority = self.parameters[f"{role}.policy"], self.parameters[f"{role}.priority"]
-        affinity = Parameter("scheduling.affinity", Parameter.Type.INTEGER_ARRAY, self.parameters[f"{role}.affinity"])
-        values = {"scheduling.policy": policy, "scheduling.priority": priority, "scheduling.affinity": affinity}
-        self._decide(f"{name} is asked to run {policy}{f' {priority}' if policy in ('FIFO', 'RR') else ''}")
-        worker.remote.set(values).add_done_callback(partial(self._answered, name))
+        policy = policy_settings(role, self.parameters.values, self._allowances.style_is_real_time)
+        news = worker.news({**policy, **self._allowances.settings(role)})
+        if not news:
+            return
+        if "scheduling.policy" in news:
+            self._decide(f"{worker.status.name} is asked to run {describe_policy(policy)}")
+            # The type of an empty list must be told.
+            news[AFFINITY] = Parameter(AFFINITY, Parameter.Type.INTEGER_ARRAY, news[AFFINITY])
+        worker.remote.set(news).add_done_callback(partial(self._answered, worker.status.name))
 
     def _answered(self, name: str, future: Future) -> None:
         result = future.result().result
         if not result.successful:
             self._decide(f"{name} refused: {result.reason}")
 
-    def _decide(self, sentence: str) -> None:
+    # Reports
+
+    def _decide(self, sentence: str, severe: bool = False) -> None:
         self._decisions.append(sentence)
-        self.get_logger().info(sentence)
+        if severe:
+            self.get_logger().error(sentence)
+        else:
+            self.get_logger().info(sentence)
 
     def _publish(self) -> None:
         stamp = self.get_clock().now().to_msg()
         workers = [worker.status for worker in self._workers.values() if not worker.silent]
-        status = SchedulerStatus(workers=workers, decisions=list(self._decisions))
+        status = SchedulerStatus(workers=workers, decisions=list(self._decisions), restarts=self._restarts)
         status.header.stamp = stamp
         status.summary = "; ".join(map(summarize, workers)) or "no workers yet"
+        self._allowances.describe(status)
         self._status_publisher.publish(status)
         diagnostics = DiagnosticArray(status=[diagnose(w.status, w.silent) for w in self._workers.values()])
         diagnostics.header.stamp = stamp
@@ -162,6 +190,14 @@ def summarize(worker: WorkerStatus) -> str:
     """One worker in a few words."""
     policy = worker.policy_granted + (f" {worker.priority_granted}" if worker.priority_granted else "")
     return f"{worker.name} {policy} {worker.rate_out_hz:.1f} Hz p99 {worker.latency_p99_ms:.1f} ms"
+
+
+def describe_policy(settings: dict[str, Value]) -> str:
+    """The policy in settings as `policy_settings` makes them, in words."""
+    policy, nice = settings["scheduling.policy"], settings["scheduling.nice"]
+    if policy in ("FIFO", "RR"):
+        return f"{policy} {settings['scheduling.priority']}"
+    return f"{policy} nice +{nice}" if nice else str(policy)
 
 
 def main() -> None:

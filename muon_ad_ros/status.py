@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -49,7 +50,8 @@ class StatusReporter:
 
     def __init__(self, name: str, role: str, ledger: FrameLedger) -> None:
         self._ledger = ledger
-        self._message = WorkerStatus(name=name, role=role, pid=os.getpid())
+        unknown = {"scene_entropy": math.nan, "scene_distance_m": math.nan}
+        self._message = WorkerStatus(name=name, role=role, pid=os.getpid(), **unknown)
         self._latencies = LatencyWindow(LATENCY_SPAN)
         self._deadline_misses = 0
         self._last_entry = ledger.read()
@@ -66,7 +68,7 @@ class StatusReporter:
         status.header.stamp = stamp
         status.state = state
         status.policy_asked, status.policy_granted = request.policy, grant.policy
-        status.priority_granted = grant.priority
+        status.priority_granted, status.nice_granted = grant.priority, grant.nice
         status.affinity_granted = list(grant.affinity)
         status.policy_reason = grant.reason
         status.deadline_misses = self._deadline_misses

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from std_msgs.msg import Header
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import ParameterError, StyleError, UserError
 from muon_ad_core.realtime.level import LevelController
+from muon_ad_core.realtime.scene_level import frame_entropy
 from muon_ad_core.stylize import Stylizer
 
 from . import qos
@@ -29,12 +31,18 @@ from .status import StageClock
 from .worker import FrameWorker, ReceivedFrame, worker_parameters
 
 AUTO = "auto"
+ENTROPY_EVERY = 15  # frames between looks how rich the scene is
 STYLE_PARAMETERS = (
     ParameterSpec("style", "", "Style to render; ~/list_styles tells the names; empty: the engine's first."),
     ParameterSpec("style_b", "", "Second style, mixed in by blend; empty: none."),
     ParameterSpec("blend", 0.0, "Share of style_b: 0 is all style, 1 all style_b.", minimum=0.0, maximum=1.0),
     ParameterSpec("strength", 1.0, "0 leaves the picture as it is, 1 is the full style.", minimum=0.0, maximum=1.0),
     ParameterSpec("level", AUTO, "Level of detail: a level of the engine, or 'auto' to hold deadline_ms."),
+    ParameterSpec(
+        "auto_level",
+        "",
+        "Level that 'auto' stands for, set by the scheduler; empty: the node holds deadline_ms by itself.",
+    ),
     ParameterSpec(
         "temporal_smoothing",
         0.0,
@@ -47,23 +55,24 @@ STYLE_PARAMETERS = (
 
 
 class StyleEngine:
-    """A stylizer together with the level it runs at, which is fixed or follows the deadline."""
+    """A stylizer together with the level it runs at, which is fixed, the scheduler's, or follows the deadline."""
 
     def __init__(self, stylizer: Stylizer) -> None:
         self.stylizer = stylizer
         self.backend = stylizer.backend
-        self._automatic: LevelController | None = None
+        self._automatic: LevelController[str] | None = None
 
     @property
     def level(self) -> str:
         """The level in use."""
         return self.stylizer.level
 
-    def set_level(self, level: str, deadline_ms: float) -> None:
-        """Use a level of the engine, or choose among them by the deadline ("auto")."""
-        if level != AUTO:
+    def set_level(self, level: str, auto_level: str, deadline_ms: float) -> None:
+        """Use a level of the engine, or with "auto" the one called `auto_level`, or without one hold the deadline."""
+        chosen = level if level != AUTO else auto_level
+        if chosen in self.stylizer.levels():
             self._automatic = None
-            self._use(level)
+            self._use(chosen)
         elif self._automatic is None:
             self._automatic = LevelController(self.stylizer.levels(), deadline_ms)
             self._use(self._automatic.level)
@@ -94,6 +103,8 @@ class StyleTransfer(FrameWorker):
         self._jpeg = JpegWriter()
         self._info = LatestCameraInfo()
         self._added_styles: dict[str, Path] = {}
+        self._scene_entropy = math.nan
+        self._frames_seen = 0
         self._info_subscription: Any = None
 
         profile, overridable = qos.result_image(), qos.overridable()
@@ -154,7 +165,7 @@ class StyleTransfer(FrameWorker):
         stylizer.set_style(values["style"] or stylizer.style_names()[0], values["style_b"], values["blend"])
         stylizer.set_strength(values["strength"])
         stylizer.set_temporal_smoothing(values["temporal_smoothing"])
-        runner.set_level(values["level"], values["deadline_ms"])
+        runner.set_level(values["level"], values["auto_level"], values["deadline_ms"])
 
     def level(self, runner: StyleEngine) -> str:
         return runner.level
@@ -164,6 +175,9 @@ class StyleTransfer(FrameWorker):
     def process(self, runner: StyleEngine, frame: ReceivedFrame, clock: StageClock) -> None:
         header = frame.message.header
         rgb = self._reader.read(frame.message)
+        if not self._frames_seen % ENTROPY_EVERY:
+            self._scene_entropy = frame_entropy(rgb)
+        self._frames_seen += 1
         clock.lap("convert")
         stylized = runner.stylizer.run(rgb)
         clock.lap("infer")
@@ -193,6 +207,7 @@ class StyleTransfer(FrameWorker):
 
     def describe(self, status: WorkerStatus) -> None:
         super().describe(status)
+        status.scene_entropy = self._scene_entropy
         status.levels = self.loaded.runner.stylizer.levels() if self.loaded else []
 
     # Services

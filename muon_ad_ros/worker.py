@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from .status import StageClock, fill_stages, to_stamp
 
 JOIN_TIMEOUT = 5.0  # seconds
 FIRST_FRAME_SIZE = (480, 640)  # height and width to warm an engine up for before any frame was seen
+LOSSES = ("superseded", "lost_in_transport")
 
 _LOAD_INSTEAD = "call the service ~/load_engine, which swaps it without a gap, or clean the node up first"
 _CLEAN_UP_FIRST = "clean the node up first"
@@ -84,6 +85,7 @@ class FrameWorker(ReportingNode):
         self._thread: threading.Thread | None = None
         self._frame_size = FIRST_FRAME_SIZE
         self._sequence = 0
+        self._lost = 0  # frames superseded or lost, when the latest result was published
         self._timing_publisher = self.create_publisher(FrameTiming, "~/timing", qos.result_data())
         self.create_service(LoadEngine, "~/load_engine", self._load_engine, callback_group=self.service_group)
 
@@ -102,6 +104,13 @@ class FrameWorker(ReportingNode):
 
     def apply_settings(self, runner: Any, values: Values) -> None:
         """Give the engine the parameter values; called between two frames."""
+
+    def await_turn(self, closed: Callable[[], bool]) -> None:
+        """Return when work on the newest frame may begin, or `closed()` is true."""
+
+    def most_rate(self) -> float:
+        """Most frames a second to accept; 0: all."""
+        return float(self.parameters["max_rate"])
 
     def process(self, runner: Any, frame: ReceivedFrame, clock: StageClock) -> None:
         """Make the result of a frame and publish it; laps "convert", "infer" and "publish".
@@ -151,7 +160,7 @@ class FrameWorker(ReportingNode):
 
     def parameters_changed(self, changed: frozenset[str]) -> None:
         super().parameters_changed(changed)
-        self._intake.set_max_rate(self.parameters["max_rate"])
+        self._intake.set_max_rate(self.most_rate())
         self.renew_settings()
 
     def renew_settings(self) -> None:
@@ -203,7 +212,9 @@ class FrameWorker(ReportingNode):
     def _work(self) -> None:
         """The worker thread: frames until the intake is closed."""
         while not self._intake.closed:
-            frame = self._intake.take(timeout=1.0)
+            if self._intake.wait(timeout=1.0):
+                self.await_turn(lambda: self._intake.closed)
+            frame = self._intake.take()
             loaded = self.loaded
             if loaded is None:
                 continue
@@ -256,12 +267,19 @@ class FrameWorker(ReportingNode):
             total_ms=total_ms,
             deadline_missed=missed,
             sequence=self._sequence,
+            lost_before=self._lost_since(),
         )
         fill_stages(timing, clock)
         self._timing_publisher.publish(timing)
         self.ledger.delivered()
         self.went_well()
         self.published(loaded.runner, total_ms)
+
+    def _lost_since(self) -> int:
+        """Frames superseded or lost since the last call."""
+        drops = self.ledger.read().drops
+        lost_before, self._lost = self._lost, sum(drops.get(cause, 0) for cause in LOSSES)
+        return self._lost - lost_before
 
     def describe(self, status: WorkerStatus) -> None:
         status.deadline_ms = self.parameters["deadline_ms"]

@@ -50,6 +50,13 @@ def core_depth(depth: np.ndarray, box: np.ndarray) -> tuple[float, float] | None
     return median, float(MAD_TO_DEVIATION * np.median(np.abs(valid - median)))
 
 
+def median_distance(depth: np.ndarray) -> float:
+    """Median depth in metres around the middle of a depth image as in core_depth(); NaN when too little is known."""
+    thinned = depth[::8, ::8]
+    measured = core_depth(thinned, np.array([0, 0, thinned.shape[1], thinned.shape[0]], np.float32))
+    return measured[0] if measured is not None else float("nan")
+
+
 def place(depth: np.ndarray, box: np.ndarray, camera_matrix: np.ndarray) -> Placement | None:
     """Back-project a box by the pinhole model, X = (u - cx) Z / fx; None when its depth is not known.
 

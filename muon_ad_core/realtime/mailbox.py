@@ -38,10 +38,16 @@ class Mailbox(Generic[Item]):
             self._condition.notify()
             return replaced
 
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for an item and leave it there; False when none came, or after `nudge`."""
+        with self._condition:
+            self._condition.wait_for(self._has_news, timeout)
+            return self._item is not None
+
     def take(self, timeout: float) -> Item | None:
         """Wait up to `timeout` seconds for an item; None when none came, or after `nudge` or `close`."""
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._nudged or self._closed, timeout)
+            self._condition.wait_for(self._has_news, timeout)
             item, self._item, self._nudged = self._item, None, False
             return item
 
@@ -58,6 +64,9 @@ class Mailbox(Generic[Item]):
             item, self._item = self._item, None
             self._condition.notify_all()
             return item
+
+    def _has_news(self) -> bool:
+        return self._item is not None or self._nudged or self._closed
 
     @property
     def closed(self) -> bool:

@@ -84,7 +84,8 @@ class PolicyRequest:
         if self.is_real_time:
             name = self.policy if self.policy in FIXED_PRIORITY_POLICIES else "FIFO"
             return ThreadAttributes(POLICIES[name], priority=self.priority)
-        nice = min(_STARTED_NICE + self.nice, MAX_NICE)
+        started = _STARTED_NICE if _has_cap_sys_nice() else max(0, _STARTED_NICE)  # new threads begin at 0 at best
+        nice = min(started + self.nice, MAX_NICE)
         return ThreadAttributes(POLICIES[self.policy], nice=nice)
 
 

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from muon_ad_core.machine import CHECKOUT
-from muon_ad_ros.environment import PROFILE_VARIABLES, apply_dds_profile, child_environment, dds_profile
+from muon_ad_ros.environment import PUBLICATION_MODE, apply_dds_profile, child_environment, dds_profile
 
 IMPORT_ALL = "import rclpy, muon_ad_msgs.msg, vision_msgs.msg, muon_ad_ros; print('imported')"
 
@@ -39,7 +39,16 @@ def test_in_a_sourced_shell_the_environment_stays(monkeypatch: pytest.MonkeyPatc
 def test_a_profile_the_user_chose_stays_in_force() -> None:
     environment = {"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"}
     apply_dds_profile(environment)
-    assert environment == dict.fromkeys(PROFILE_VARIABLES, "/mine.xml")
+    assert {name: environment[name] for name in PROFILE_VARIABLES} == dict.fromkeys(PROFILE_VARIABLES, "/mine.xml")
+
+
+def test_nodes_send_from_a_thread_of_its_own_unless_the_user_chose_otherwise() -> None:
+    environment = {"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"}
+    apply_dds_profile(environment)
+    assert environment[PUBLICATION_MODE] == "ASYNCHRONOUS"
+    chosen = {PUBLICATION_MODE: "SYNCHRONOUS"}
+    apply_dds_profile(chosen)
+    assert chosen[PUBLICATION_MODE] == "SYNCHRONOUS"
 
 
 def test_the_profile_has_room_for_an_image() -> None:

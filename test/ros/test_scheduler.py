@@ -94,4 +94,4 @@ def test_a_new_policy_for_a_role_is_passed_on(
     wait_until(lambda: worker_in(reports[-1], camera.name).policy_granted == "BATCH", "the new policy granted")
     result = probe.set_parameter(scheduler.name, "source.policy", "URGENT")
     assert not result.successful
-    assert "OTHER, BATCH, FIFO, RR" in result.reason
+    assert "OTHER, BATCH, IDLE, FIFO, RR, DEADLINE" in result.reason

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who gives way when style's deadline is in danger: detection's rate first, then style's level of detail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from muon_ad_core.realtime.level import LevelController
+
+UNLIMITED = 0.0
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What the workers may use: style's `level`, and most detections a second (`UNLIMITED`: no limit)."""
+
+    level: str
+    detection_hz: float = UNLIMITED
+
+
+def allowance_ladder(levels: Sequence[str], detection_rates: Sequence[float]) -> list[Allowance]:
+    """Allowances from the cheapest to the best.
+
+    levels: style's, cheapest first. detection_rates: limits in Hz, in any order; without one, detection is never
+    limited. On the way down detection is limited more and more before the level changes; on the way up the level
+    returns first. Raises ValueError when there is no level.
+    """
+    if not levels:
+        raise ValueError("a budget needs at least one level of style")
+    limits = sorted({rate for rate in detection_rates if rate > 0.0}) or [UNLIMITED]
+    lowered = [Allowance(level, limits[0]) for level in levels[:-1]]
+    limited = [Allowance(levels[-1], limit) for limit in limits if limit != UNLIMITED]
+    return [*lowered, *limited, Allowance(levels[-1])]
+
+
+class Budget:
+    """The allowances in force, from the times of style's frames.
+
+    `levels`, `detection_rates` and `deadline_ms` are as in `allowance_ladder` and `LevelController`; `configure`
+    changes them while running.
+    """
+
+    def __init__(self, levels: Sequence[str], detection_rates: Sequence[float], deadline_ms: float) -> None:
+        self._ladder = allowance_ladder(levels, detection_rates)
+        self._controller = LevelController(self._ladder, deadline_ms)
+
+    @property
+    def allowance(self) -> Allowance:
+        """What the workers may use now."""
+        return self._controller.level
+
+    @property
+    def given_up(self) -> int:
+        """How many steps below the best allowance this is."""
+        return self._controller.below_best
+
+    def configure(self, levels: Sequence[str], detection_rates: Sequence[float], deadline_ms: float) -> None:
+        """Use other levels, rates or another deadline; a new ladder begins at its best step."""
+        ladder = allowance_ladder(levels, detection_rates)
+        if ladder != self._ladder:
+            self._ladder = ladder
+            self._controller = LevelController(ladder, deadline_ms)
+        self._controller.deadline_ms = deadline_ms
+
+    def frame(self, total_ms: float, lost: int = 0) -> Allowance:
+        """Take in one stylised frame: its age in milliseconds and the frames lost just before it."""
+        return self._controller.update(total_ms, lost)
