@@ -11,7 +11,13 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from muon_ad_core.machine import CHECKOUT
-from muon_ad_ros.environment import PUBLICATION_MODE, apply_dds_profile, child_environment, dds_profile
+from muon_ad_ros.environment import (
+    PROFILE_VARIABLES,
+    PUBLICATION_MODE,
+    apply_dds_profile,
+    child_environment,
+    dds_profile,
+)
 
 IMPORT_ALL = "import rclpy, muon_ad_msgs.msg, vision_msgs.msg, muon_ad_ros; print('imported')"
 
