@@ -35,6 +35,7 @@ RUNTIME_MODULES = {  # module -> name on the package index
     "yaml": "pyyaml",
 }
 CPU_UNITS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
+PTP4L_SOCKETS = ("/var/run/ptp4lro", "/var/run/ptp4l")  # the first one is for every user, since linuxptp 4
 CAP_SYS_NICE = 23  # bit number, linux/capability.h
 
 
@@ -202,6 +203,17 @@ def check_real_time(machine: Machine) -> Finding:
     return Finding("real time", OK, f"SCHED_FIFO permitted ({grant}), {kernel}")
 
 
+def check_clock(machine: Machine) -> Finding:
+    """Whether there is a ptp4l, and whether this user may ask it; `muon-ad clock` tells the rest."""
+    there = [path for path in PTP4L_SOCKETS if machine.exists(path)]
+    if not there:
+        return Finding("clock", OK, "no ptp4l; needed only for stamps of several machines (docs/ptp.md)")
+    if not machine.writable(there[0]):
+        detail = f"there is a ptp4l, but this user may not ask it at {there[0]}"
+        return Finding("clock", WARN, detail, f"sudo chmod 666 {there[0]}")
+    return Finding("clock", OK, f"ptp4l at {there[0]}; its state: muon-ad clock")
+
+
 def check_accelerators(machine: Machine) -> Finding:
     """Matrix units of the CPU, an NVIDIA GPU, a Jetson with TensorRT."""
     flags = set(machine.read("/proc/cpuinfo").split())
@@ -268,6 +280,7 @@ FURTHER = (
     check_socket_buffers,
     check_shared_memory,
     check_real_time,
+    check_clock,
     check_accelerators,
     check_engines,
     check_disk,

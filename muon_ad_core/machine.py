@@ -61,6 +61,10 @@ class Machine:
     def exists(self, path: Path | str) -> bool:
         return Path(path).exists()
 
+    def writable(self, path: Path | str) -> bool:
+        """Whether this user may write to the file or socket."""
+        return os.access(path, os.W_OK)
+
     def read(self, path: Path | str) -> str:
         """Text of a file; empty when it cannot be read."""
         try:

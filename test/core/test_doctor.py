@@ -28,6 +28,7 @@ class DescribedMachine(Machine):
         self.programs = {"g++": "/usr/bin/g++", "make": "/usr/bin/make", "cmake": "/usr/bin/cmake"}
         self.modules = {"ensurepip", *doctor.RUNTIME_MODULES}
         self.paths = {str(self.python_header()), str(checkout / "Makefile")}
+        self.writable_paths: set[str] = set()
         self.texts = {
             "/proc/sys/net/core/rmem_max": "212992\n",
             "/proc/sys/net/core/wmem_max": "4194304\n",
@@ -47,6 +48,9 @@ class DescribedMachine(Machine):
 
     def exists(self, path: Path | str) -> bool:
         return str(path) in self.paths
+
+    def writable(self, path: Path | str) -> bool:
+        return str(path) in self.writable_paths
 
     def read(self, path: Path | str) -> str:
         return self.texts.get(str(path), "")
@@ -186,6 +190,14 @@ def test_a_container_s_shared_memory_is_too_small(machine: DescribedMachine) -> 
     assert doctor.check_shared_memory(machine).level == OK
     machine.disks["/dev/shm"] = (64 * 2**20, 64 * 2**20)
     assert "--shm-size" in doctor.check_shared_memory(machine).remedy
+
+
+def test_ptp4l_of_root_cannot_be_asked(machine: DescribedMachine) -> None:
+    assert doctor.check_clock(machine).level == OK
+    machine.paths.add("/var/run/ptp4l")
+    assert doctor.check_clock(machine).remedy == "sudo chmod 666 /var/run/ptp4l"
+    machine.writable_paths.add("/var/run/ptp4l")
+    assert "muon-ad clock" in doctor.check_clock(machine).detail
 
 
 def test_accelerators(machine: DescribedMachine) -> None:
