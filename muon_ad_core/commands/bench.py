@@ -11,6 +11,7 @@ from pathlib import Path
 BENCHMARKS = {
     "sync": ("muon_ad_core.bench.sync", "frame pairs lost by arrival stamps and by translated stamps (simulation)"),
     "cameras": ("muon_ad_core.bench.cameras", "frames and pairs of an emulated D415 through the real nodes"),
+    "view": ("muon_ad_core.bench.view", "what the live view costs: pictures a second, processor time, style latency"),
 }
 
 
