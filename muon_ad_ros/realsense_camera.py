@@ -19,7 +19,7 @@ from muon_ad_core.sources.numbers import NumberCounter
 from muon_ad_core.sources.realsense.alignment import DepthAligner
 from muon_ad_core.sources.realsense.camera import RealSenseCamera
 from muon_ad_core.sources.realsense.emulated import EmulatedD415
-from muon_ad_core.sources.realsense.frames import HARDWARE_CLOCK, DeviceFrame, Session
+from muon_ad_core.sources.realsense.frames import DeviceFrame, Session
 from muon_ad_core.sources.realsense.ports import DevicePort, RecordingPort, UsbPort
 from muon_ad_core.sources.realsense.stamps import FrameStamper
 from muon_ad_core.sources.realsense.streams import STREAMS, Mode
@@ -249,13 +249,12 @@ def open_port(source: str, mode: Mode) -> DevicePort:
 
 def describe(frame: DeviceFrame, stamp: Stamp, missed: int) -> FrameMetadata:
     """The frame's metadata, all but the header."""
-    translated = frame.domain == HARDWARE_CLOCK
     return FrameMetadata(
         number=frame.number,
         missed=missed,
         session=frame.session.number,
         device_ticks=frame.ticks,
-        device_event=stamp.event if translated else "",
+        device_event=stamp.event,
         provenance=stamp.provenance,
         uncertainty_ns=stamp.uncertainty_ns,
         arrival=to_stamp(frame.arrival_ns),

@@ -109,7 +109,7 @@ class RealSenseCamera:
 
     def _stream(self, device: Any, profiles: dict[str, Any]) -> None:
         self._sessions += 1
-        session = _describe(self._sessions, device, profiles)
+        session = _describe(self._sessions, device, profiles, self._port.live)
         self._device, self._newest = device, time.monotonic()
         for sensor in device.query_sensors():
             own = {name: profile for name, profile in profiles.items() if _belongs(profile, sensor)}
@@ -144,7 +144,7 @@ def _belongs(profile: Any, sensor: Any) -> bool:
     return any(own.unique_id() == profile.unique_id() for own in sensor.get_stream_profiles())
 
 
-def _describe(number: int, device: Any, profiles: dict[str, Any]) -> Session:
+def _describe(number: int, device: Any, profiles: dict[str, Any], live: bool) -> Session:
     info = load_library().camera_info
     origin = profiles["depth"] if "depth" in profiles else next(iter(profiles.values()))
     depth_sensors = [sensor.as_depth_sensor() for sensor in device.query_sensors() if sensor.is_depth_sensor()]
@@ -155,4 +155,5 @@ def _describe(number: int, device: Any, profiles: dict[str, Any]) -> Session:
         {name: calibration_of(profile) for name, profile in profiles.items()},
         {name: extrinsics_between(origin, profile) for name, profile in profiles.items()},
         depth_sensors[0].get_depth_scale() if depth_sensors and "depth" in profiles else 0.0,
+        live,
     )

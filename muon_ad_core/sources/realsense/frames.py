@@ -37,6 +37,8 @@ class Session:
     """From the depth sensor (without depth: the first stream's) to each stream's."""
     depth_units: float
     """Metres of one unit in depth pictures; 0 without depth."""
+    live: bool
+    """False when a recording is played: host times in its frames are of the past."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ class DevicePort(Protocol):
     """A place that a device can be plugged into."""
 
     live: bool
-    """False when frames were taken some other time (a recording), so that their stamps are no host times."""
+    """False for a recording: host times in its frames are of the past, and silence does not mean trouble."""
 
     def find(self, serial: str) -> Any | None:
         """The pyrealsense2 device with this serial number, or any if it is empty; None while there is none."""

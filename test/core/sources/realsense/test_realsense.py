@@ -169,19 +169,22 @@ def test_an_absent_camera_is_waited_for(port: EmulatedD415) -> None:
     assert troubles == ["there is no RealSense camera with serial number 123: waiting for it to be plugged in"]
 
 
-def test_a_recording_is_played_once(port: EmulatedD415, tmp_path: Path) -> None:
+@pytest.mark.parametrize("global_time", [False, True])
+def test_a_recording_is_played_once(port: EmulatedD415, tmp_path: Path, global_time: bool) -> None:
     path = tmp_path / "walk.db3"
-    record_frames(port, path, count=10)
+    record_frames(port, path, 10, global_time)
     played = Recorder(RecordingPort(path))
     played.collect(lambda: "the recording has ended" in played.troubles)
     played.camera.stop()
     assert len(played.of("depth")) >= 5  # the end of the recording cuts off what is on its way
     assert played.frames[0].session.serial == SERIAL
     assert played.of("depth")[0].pixels().any()
-    assert FrameStamper(STREAMS, DELAYS).stamp(played.of("depth")[0]).provenance == "translated"
+    stamp = FrameStamper(STREAMS, DELAYS).stamp(played.of("depth")[0])
+    assert stamp.provenance == "translated"
+    assert stamp.stamp_ns == played.of("depth")[0].arrival_ns - DELAY_NS  # as if it were taken now
 
 
-def record_frames(port: EmulatedD415, path: Path, count: int) -> None:
+def record_frames(port: EmulatedD415, path: Path, count: int, global_time: bool) -> None:
     """Write a recording by librealsense's own recorder."""
     port.unplug()
     port.plug()
@@ -189,6 +192,7 @@ def record_frames(port: EmulatedD415, path: Path, count: int) -> None:
     arrived: list[int] = []
     sensors = recorder.query_sensors()
     for sensor in sensors:
+        sensor.set_option(rs.option.global_time_enabled, float(global_time))
         sensor.open(sensor.get_stream_profiles())
         sensor.start(lambda frame: arrived.append(frame.get_profile().stream_type()))
     deadline = time.monotonic() + PATIENCE
