@@ -94,6 +94,10 @@ class LiveView(ManagedNode):
             self._server.close()
             self._server = None
 
+    def destroy_node(self) -> None:
+        self.cleanup()  # open pages should see the end of the connection at once
+        super().destroy_node()
+
     def parameters_changed(self, changed: frozenset[str]) -> None:
         if self._feed is not None:
             self._feed.renew(self._settings())
