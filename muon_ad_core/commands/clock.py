@@ -122,7 +122,7 @@ def rows(report: ClockReport) -> list[tuple[str, str]]:
     vouched = "" if scale.utc_offset_valid else ", not vouched for"
     lines += [
         ("port", f"{interface} {status.port.state.name}"),
-        ("grandmaster", f"{status.parent.grandmaster_identity}, {status.current.steps_removed} steps away"),
+        ("grandmaster", f"{status.parent.grandmaster_identity}, steps removed: {status.current.steps_removed}"),
         ("offset", microseconds(status.time_status.master_offset_ns)),
         ("path delay", microseconds(status.current.mean_path_delay_ns)),
         ("last sync", "none seen" if judgement.sync_age_ns is None else f"{judgement.sync_age_ns / 1e9:.1f} s ago"),

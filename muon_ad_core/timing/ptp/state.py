@@ -130,16 +130,22 @@ class ClockJudge:
 
     def _decide(self, observation: Observation, is_new: bool) -> tuple[ClockState, str]:
         status = observation.ptp4l
+        silent = self._sync_at_ns is None or observation.steady_ns - self._sync_at_ns > self.limits.sync_timeout_ns
         if status is None:
+            if self._state == ClockState.LOCKED and not silent:  # one late answer proves nothing
+                return ClockState.LOCKED, f"the clock followed its master a moment ago, but {observation.failure}"
             return self._without_master(observation, ClockState.UNAVAILABLE, observation.failure)
         if fault := find_fault(observation, self._leads(status)):
             self._good = 0
             return ClockState.FAULT, fault
         port = status.port.state
+        if port == PortState.FAULTY:
+            why = "ptp4l's port is FAULTY: is the link up, and does the card stamp in the way ptp4l asks for?"
+            return self._without_master(observation, ClockState.FAULT, why)
         if not self._leads(status):
             if port not in _FOLLOWING:
                 return self._without_master(observation, ClockState.UNLOCKED, f"no master is followed ({port.name})")
-            if self._sync_at_ns is None or observation.steady_ns - self._sync_at_ns > self.limits.sync_timeout_ns:
+            if silent:
                 return self._without_master(observation, ClockState.UNLOCKED, "no sync message from the master")
             if port != PortState.SLAVE:
                 self._good = 0
@@ -170,7 +176,7 @@ class ClockJudge:
             return ClockState.LOCKING, f"the offset grew to {offset_ns / 1e3:.1f} µs"
         if self._good >= limits.samples:
             return ClockState.LOCKED, "the clock follows its master"
-        return ClockState.LOCKING, f"offset {offset_ns / 1e3:.1f} µs; good {self._good} times of {limits.samples}"
+        return ClockState.LOCKING, f"offset {offset_ns / 1e3:.1f} µs; good {self._good} of {limits.samples} times"
 
     def _without_master(self, observation: Observation, never_locked: ClockState, why: str) -> tuple[ClockState, str]:
         """HOLDOVER or FAULT after having been locked, otherwise `never_locked`."""
@@ -179,7 +185,7 @@ class ClockJudge:
             return never_locked, why
         if observation.steady_ns - self._locked_sync_ns <= self.limits.holdover_ns:
             return ClockState.HOLDOVER, why
-        return ClockState.FAULT, f"{why}, for longer than a clock may coast"
+        return ClockState.FAULT, f"for longer than a clock may coast: {why}"
 
 
 def find_fault(observation: Observation, leads: bool = False) -> str:
@@ -190,8 +196,6 @@ def find_fault(observation: Observation, leads: bool = False) -> str:
     """
     status = observation.ptp4l
     assert status is not None
-    if status.port.state == PortState.FAULTY:
-        return "ptp4l's port is FAULTY: is the link up, and does the card stamp in the way ptp4l asks for?"
     scale = status.time_properties
     if observation.needs_phc2sys and (leads or status.port.state == PortState.SLAVE):
         if scale.ptp_timescale and abs(scale.utc_offset_s - TAI_MINUS_UTC_S) > 1:

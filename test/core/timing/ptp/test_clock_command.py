@@ -32,7 +32,7 @@ def test_what_does_not_lock_is_no_success(ptp4l: Any, capsys: pytest.CaptureFixt
     text = capsys.readouterr().out
     assert text.startswith("state          UNLOCKED")
     assert "veth1 UNCALIBRATED" in text
-    assert "7a67b1.fffe.26e909, 1 steps away" in text
+    assert "7a67b1.fffe.26e909, steps removed: 1" in text
 
 
 def test_the_card_s_clock_is_shown_where_it_matters(ptp4l: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -177,5 +177,8 @@ def test_ptp4l_s_own_end_is_holdover_too(network: Network) -> None:
     watch(monitor, in_state(ClockState.LOCKED))
     network.stop("ptp_slave")
     reports = watch(monitor, in_state(ClockState.FAULT))
-    assert {report.judgement.state for report in reports} == {ClockState.HOLDOVER, ClockState.FAULT}
+    states = {report.judgement.state for report in reports}
+    assert (
+        {ClockState.HOLDOVER, ClockState.FAULT} <= states <= {*ClockState} - {ClockState.UNLOCKED, ClockState.LOCKING}
+    )
     assert "has ended" in reports[-1].judgement.reason
