@@ -20,6 +20,9 @@ COMMANDS = {
     "clock": ("look", "show how far this machine's clock is under PTP"),
     "doctor": ("look", "check this machine; say what is wrong and which command mends it"),
     "bench": ("look", "measure one thing and print its figures"),
+    "eval": ("look", "judge pictures and sequences by standard metrics"),
+    "report": ("look", "one HTML page of result files"),
+    "bag": ("look", "record a benchmark bag from any source, with ground truth"),
     "train": ("make", "train a student (style) or a detector; the result is an engine package"),
 }
 GROUPS = {

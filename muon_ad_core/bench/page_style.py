@@ -20,6 +20,8 @@ p { max-width: 72ch; margin: 6px 0 12px; }
 .tile b { display: block; font-size: 25px; line-height: 1.25; font-weight: 650; }
 .tile span { display: block; font-size: 13px; color: var(--faint); line-height: 1.35; }
 .tile .verdict { color: var(--good); } .tile.missed .verdict { color: var(--bad); }
+h3 { font-size: 16px; margin: 24px 0 0; }
+details { margin: 10px 0; } summary { cursor: pointer; color: var(--faint); font-size: 14px; }
 figure { margin: 12px 0; } img { max-width: 100%; height: auto; border-radius: 6px; display: block; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 14px; margin: 8px 0; }

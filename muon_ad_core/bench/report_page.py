@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from muon_ad_core.bench import report_plots
-from muon_ad_core.bench.page_style import STYLE_SHEET
+from muon_ad_core.bench.page_parts import bars, legend, page, plot, table
 
-WIDE, NARROW = 1040.0, 370.0  # pixels; the style sheet shows one of the two drawings of each plot
 CAUSES = {
     "superseded": "a newer frame arrived while this one waited",
     "lost_in_transport": "the middleware lost it on the way",
@@ -40,12 +39,7 @@ def render_page(report: Mapping[str, Any], sheet_jpeg: bytes | None = None) -> s
         _machine(report),
         _method(report),
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Muon-AD: report of a run</title><style>{STYLE_SHEET}</style></head>"
-        f"<body><main>{''.join(sections)}</main></body></html>"
-    )
+    return page("Muon-AD: report of a run", sections)
 
 
 def _opening(report: Mapping[str, Any]) -> str:
@@ -106,7 +100,7 @@ def _sheet(jpeg: bytes | None) -> str:
 
 def _latency(report: Mapping[str, Any]) -> str:
     levels = [(style, f"a frame, level {name}") for name, style in report_plots.level_styles(report).items()]
-    legend = _legend(*levels, ("bad", "a frame lost, or beyond the top"), ("stall", "the machine stalled"))
+    colours = legend(*levels, ("bad", "a frame lost, or beyond the top"), ("stall", "the machine stalled"))
     rows = [
         ["", "p50", "p90", "p99", "max", "frames"],
         _summary_row("stamp → stylised picture published", report["latency_ms"]),
@@ -118,11 +112,11 @@ def _latency(report: Mapping[str, Any]) -> str:
         "<h2>How old is the stylised picture?</h2><p>From the instant in the camera's stamp to the publication of the "
         "stylised picture, for every frame. The strip names the style in force, colours tell the level of "
         "detail that served the frame.</p>"
-        f"{_plot(report, report_plots.latency_over_time)}{legend}{_styles(report)}"
-        f"{_plot(report, report_plots.latency_histogram)}{_table(rows, numbers=range(1, 6))}"
+        f"{plot(report, report_plots.latency_over_time)}{colours}{_styles(report)}"
+        f"{plot(report, report_plots.latency_histogram)}{table(rows, numbers=range(1, 6))}"
         "<p>Where the time goes (median of each stage, milliseconds): "
         "<i>transport</i> from camera to node, <i>wait</i> for the previous frame, <i>convert</i> between messages and "
-        f"pictures, <i>infer</i> in the network, <i>publish</i>.</p>{_bars(stages)}"
+        f"pictures, <i>infer</i> in the network, <i>publish</i>.</p>{bars(stages)}"
     )
 
 
@@ -134,9 +128,9 @@ def _styles(report: Mapping[str, Any]) -> str:
 
 
 def _rates(report: Mapping[str, Any]) -> str:
-    legend = _legend(("c3", "taken by the camera"), ("c1", "stylised"), ("c2", "searched for objects"))
+    colours = legend(("c3", "taken by the camera"), ("c1", "stylised"), ("c2", "searched for objects"))
     return (
-        f"<h2>How many frames a second?</h2>{_plot(report, report_plots.rates)}{legend}"
+        f"<h2>How many frames a second?</h2>{plot(report, report_plots.rates)}{colours}"
         f"<p>Detection ran at {report['detection_rate_hz']:.1f} Hz beside {_camera_rate(report):.1f} Hz of pictures."
         "</p>"
     )
@@ -152,11 +146,11 @@ def _losses(report: Mapping[str, Any]) -> str:
     if report["drops"].get("unaccounted"):
         counts.append(("style_transfer: unaccounted", report["drops"]["unaccounted"], CAUSES["unaccounted"]))
     rows = [["what", "frames", "meaning"], *([what, f"{count:.0f}", why] for what, count, why in counts)]
-    table = _table(rows, numbers=[1]) if counts else "<p>No node dropped a frame.</p>"
+    listed = table(rows, numbers=[1]) if counts else "<p>No node dropped a frame.</p>"
     return (
         f"<h2>What was lost, and why?</h2><p>The camera published {report['frames_in']} frames; {lost} of them did not "
         f"come out stylised. Every node counts what it does not process, by cause; frames the detector skips on "
-        f"purpose are counted here too.</p>{table}{_recording_note(report)}"
+        f"purpose are counted here too.</p>{listed}{_recording_note(report)}"
     )
 
 
@@ -179,10 +173,10 @@ def _nodes(report: Mapping[str, Any]) -> str:
     processors = [(node, percent, "%") for node, percent in report["cpu_percent"].items() if percent is not None]
     torch = ", ".join(report["torch_nodes"]) or "none"
     return (
-        f"<h2>What do the nodes use?</h2><p>Resident memory of each process, largest value:</p>{_bars(memory)}"
-        f"<p>Processor time, in percent of one processor:</p>{_bars(processors)}"
-        f"{_restarts(report)}<p>Processes that load PyTorch: {escape(torch)}.</p>{_table(engines)}"
-        f"<p>Scheduling policies, as the kernel granted them:</p>{_table(rows)}"
+        f"<h2>What do the nodes use?</h2><p>Resident memory of each process, largest value:</p>{bars(memory)}"
+        f"<p>Processor time, in percent of one processor:</p>{bars(processors)}"
+        f"{_restarts(report)}<p>Processes that load PyTorch: {escape(torch)}.</p>{table(engines)}"
+        f"<p>Scheduling policies, as the kernel granted them:</p>{table(rows)}"
     )
 
 
@@ -203,7 +197,7 @@ def _machine(report: Mapping[str, Any]) -> str:
     return (
         f"<h2>The machine</h2><p>A witness process ({escape(stalls['witness_policy'])}) that only sleeps and wakes saw "
         f"{seen} (more than {stalls['threshold_ms']:g} ms late). While it is held up, so is everything else.</p>"
-        f"{_table(facts)}"
+        f"{table(facts)}"
     )
 
 
@@ -216,7 +210,7 @@ def _method(report: Mapping[str, Any]) -> str:
         "Measuring begins once every node is active and has delivered a frame, and some seconds later; what came "
         "before is left out. Percentiles are exact values, not estimates. Rates are (N − 1) / (last − first). The "
         "recorder runs on the same machine and its cost is part of what is seen here.</p>"
-        f"{_table(settings)}<footer>{escape(report['schema'])} version {report['version']}"
+        f"{table(settings)}<footer>{escape(report['schema'])} version {report['version']}"
         f"{', ' + escape(report['created']) if report.get('created') else ''}. Times in seconds count from the "
         "beginning of the measured time.</footer>"
     )
@@ -226,43 +220,6 @@ def _camera_rate(report: Mapping[str, Any]) -> float:
     return report["frames_in"] / report["seconds"] if report["seconds"] else 0.0
 
 
-def _plot(report: Mapping[str, Any], draw: Callable[[Mapping[str, Any], float], str]) -> str:
-    return (
-        f'<div class="plot"><div class="wide">{draw(report, WIDE)}</div>'
-        f'<div class="narrow">{draw(report, NARROW)}</div></div>'
-    )
-
-
-def _legend(*entries: tuple[str, str]) -> str:
-    return f'<p class="legend">{"".join(f"<i class={style}></i>{escape(text)}" for style, text in entries)}</p>'
-
-
-def _bars(entries: Sequence[tuple[str, float, str]]) -> str:
-    """Horizontal bars: name, value and unit."""
-    most = max((value for _, value, _ in entries), default=0.0) or 1.0
-    rows = (
-        f'<div>{escape(name)}</div><div class="track"><div class="fill" style="width:{75 * value / most:.1f}%">'
-        f'<span class="value" style="margin-left:100%">{value:.3g} {escape(unit)}</span></div></div>'
-        for name, value, unit in entries
-    )
-    return f'<div class="bars">{"".join(rows)}</div>'
-
-
 def _summary_row(name: str, summary: Mapping[str, float | None]) -> list[str]:
     values = (summary[key] for key in ("p50", "p90", "p99", "max"))
     return [name, *("–" if value is None else f"{value:.1f}" for value in values), f"{summary['count']:.0f}"]
-
-
-def _table(rows: Sequence[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """A table whose first row is its head, unless it has two columns; `numbers` are columns to align right."""
-    right = set(numbers)
-
-    def cell(tag: str, column: int, text: str) -> str:
-        return f"<{tag}{' class=number' if column in right else ''}>{escape(text)}</{tag}>"
-
-    head = len(rows[0]) > 2 if rows else False
-    lines = []
-    for number, row in enumerate(rows):
-        tag = "th" if head and number == 0 else "td"
-        lines.append(f"<tr>{''.join(cell(tag, column, text) for column, text in enumerate(row))}</tr>")
-    return f'<div class="scroll"><table>{"".join(lines)}</table></div>'

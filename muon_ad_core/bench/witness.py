@@ -68,6 +68,11 @@ class Witness:
         )
         return self
 
+    @property
+    def pid(self) -> int:
+        """Process id of the witness."""
+        return self._process.pid
+
     def __exit__(self, *_: object) -> None:
         output = self._process.communicate()[0]
         self.stalls = Stalls.from_json(json.loads(output))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 # Benchmark -> (module with add_arguments and measure, one line of help).
 BENCHMARKS = {
+    "joint": ("muon_ad_core.bench.joint", "what detection and other load do to style, with and without policies"),
+    "replay": ("muon_ad_core.bench.replay", "a recording played through the graph: latency, losses, load, peak rate"),
     "sync": ("muon_ad_core.bench.sync", "frame pairs lost by arrival stamps and by translated stamps (simulation)"),
     "cameras": ("muon_ad_core.bench.cameras", "frames and pairs of an emulated D415 through the real nodes"),
     "view": ("muon_ad_core.bench.view", "what the live view costs: pictures a second, processor time, style latency"),
@@ -24,10 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub_parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
         benchmark.add_arguments(sub_parser)
         sub_parser.set_defaults(measure=benchmark.measure)
+    compare = importlib.import_module("muon_ad_core.bench.compare")
+    sub_parser = benchmarks.add_parser("compare", help="two results of one benchmark", description=compare.__doc__)
+    compare.add_arguments(sub_parser)
+    sub_parser.set_defaults(measure=None)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure; returns 0 whatever the figures are."""
+    if args.measure is None:
+        from muon_ad_core.bench.compare import run as compare
+
+        return compare(args)
     from muon_ad_core.bench.result_file import publish
 
     publish(args.benchmark, args.measure(args), args.json)

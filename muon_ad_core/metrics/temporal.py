@@ -48,8 +48,9 @@ def estimate_flow(previous: NDArray[np.uint8], picture: NDArray[np.uint8]) -> tu
     """
     grey_before, grey_now = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (previous, picture))
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    backward = search.calc(grey_now, grey_before, None)
-    forward = search.calc(grey_before, grey_now, None)
+    empty = np.zeros((*grey_now.shape, 2), np.float32)
+    backward = search.calc(grey_now, grey_before, empty.copy())
+    forward = search.calc(grey_before, grey_now, empty)
     there, inside = warp(forward, -backward)
     disagreement = np.sum((backward + there) ** 2, axis=2)
     tolerance = 0.01 * (np.sum(backward**2, axis=2) + np.sum(there**2, axis=2)) + 0.5
