@@ -58,7 +58,7 @@ def measure(args: argparse.Namespace) -> Measurement:
     load_library()  # say at once what is missing
     with Witness() as witness:
         entries, sets, fates, recovered_s = _run(args)
-    results = {"streams": {name: judge_stream(listed) for name, listed in entries.items()}}
+    results: dict[str, Any] = {"streams": {name: judge_stream(listed) for name, listed in entries.items()}}
     results |= {"pairs": judge_pairs(entries, sets), "fates_in_frame_sync": fates, "recovered_s": recovered_s}
     summary = summarise(results)
     samples = {
