@@ -59,13 +59,13 @@ def test_the_states_are_those_of_the_message() -> None:
 def test_lock_is_reported_and_so_is_its_loss(
     node: Any, ptp4l: Any, statuses: list[ClockStatus], diagnostics: list[DiagnosticArray], wait_until: Any
 ) -> None:
-    def state_is(state: int) -> bool:
-        return bool(statuses) and statuses[-1].state == state
+    def latest(state: int) -> ClockStatus | None:
+        """The newest status, if it has the state and ptp4l answered in time."""
+        return statuses[-1] if statuses and statuses[-1].state == state and statuses[-1].port_state else None
 
-    wait_until(lambda: state_is(ClockStatus.UNLOCKED), "the state UNLOCKED")
+    wait_until(lambda: latest(ClockStatus.UNLOCKED), "the state UNLOCKED")
     ptp4l.follow()
-    wait_until(lambda: state_is(ClockStatus.LOCKED), "the state LOCKED")
-    status = statuses[-1]
+    status = wait_until(lambda: latest(ClockStatus.LOCKED), "the state LOCKED")
     assert (status.port_state, status.grandmaster) == ("SLAVE", "7a67b1.fffe.26e909")
     assert (status.master_offset_ns, status.path_delay_ns, status.timestamping) == (-13, 1653, "SOFTWARE")
     assert (status.utc_offset_s, status.utc_offset_valid, status.ptp_timescale) == (37, False, False)
@@ -73,8 +73,8 @@ def test_lock_is_reported_and_so_is_its_loss(
     assert 0 <= status.sync_age_ns <= 5_000_000_000
 
     ptp4l.master_lives = False
-    wait_until(lambda: state_is(ClockStatus.FAULT), "the state FAULT")
-    assert "no sync message" in statuses[-1].reason
+    status = wait_until(lambda: latest(ClockStatus.FAULT), "the state FAULT")
+    assert "no sync message" in status.reason
 
     def diagnostic() -> Any:
         name = f"{node.name.lstrip('/')}: PTP"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from muon_ad_core.timing.ptp import client
 from muon_ad_core.timing.ptp.management import HEADER, TLV, DataSet, PortState
 
 # While the port followed a master and was in calibration.
@@ -107,7 +108,8 @@ def refusal() -> bytes:
 
 
 @pytest.fixture
-def ptp4l(tmp_path: Path) -> Iterator[StandInPtp4l]:
+def ptp4l(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInPtp4l]:
+    monkeypatch.setattr(client, "TIMEOUT_S", 30.0)  # the machine that tests may be busy
     stand_in = StandInPtp4l(tmp_path / "ptp4l")
     yield stand_in
     stand_in.close()

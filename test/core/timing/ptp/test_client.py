@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from muon_ad_core.timing.ptp import client
 from muon_ad_core.timing.ptp.client import Ptp4lUnavailable, ask_ptp4l
 from muon_ad_core.timing.ptp.management import GET, HEADER, DataSet, PortState
 
@@ -37,7 +38,8 @@ def test_its_own_address_is_removed(ptp4l: Any, tmp_path: Path, monkeypatch: pyt
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     ask_ptp4l(ptp4l.path)
-    ptp4l.replies = {data_set: [] for data_set in DataSet}
+    ptp4l.replies[DataSet.DEFAULT] = []
+    monkeypatch.setattr(client, "TIMEOUT_S", 0.1)
     with pytest.raises(Ptp4lUnavailable):
         ask_ptp4l(ptp4l.path)
     assert not list(folder.iterdir())
@@ -56,9 +58,13 @@ def test_the_port_that_follows_counts(ptp4l: Any) -> None:
     ptp4l.replies[DataSet.PORT] = [
         port[:62] + number.to_bytes(2, "big") + bytes([state]) + port[65:] for number, state in enumerate(states, 1)
     ]
+    (properties,) = ptp4l.replies[DataSet.PORT_PROPERTIES_NP]
+    ptp4l.replies[DataSet.PORT_PROPERTIES_NP] = [
+        properties[:62] + number.to_bytes(2, "big") + properties[64:-1] + f"{number}".encode() for number in (1, 2, 3)
+    ]
     status = ask_ptp4l(ptp4l.path)
     assert (status.port.state, status.port.port_number) == (PortState.SLAVE, 2)
-    assert status.properties is None  # which only port 1 told
+    assert status.properties is not None and status.properties.interface == "veth2"
 
 
 def test_replies_to_others_and_noise_are_passed_over(ptp4l: Any) -> None:
@@ -79,14 +85,15 @@ def test_a_socket_nobody_listens_at(tmp_path: Path) -> None:
         ask_ptp4l(str(tmp_path / "ptp4l"))
 
 
-def test_a_ptp4l_that_does_not_answer(ptp4l: Any) -> None:
+def test_a_ptp4l_that_does_not_answer(ptp4l: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "TIMEOUT_S", 0.1)
     ptp4l.replies = {data_set: [] for data_set in DataSet}
     with pytest.raises(Ptp4lUnavailable, match="another domainNumber than 4"):
         ask_ptp4l(ptp4l.path, domain=4)
 
 
-def test_a_ptp4l_that_answers_in_part(ptp4l: Any) -> None:
-    ptp4l.replies[DataSet.TIME_STATUS_NP] = []
+def test_a_ptp4l_that_refuses_what_is_needed(ptp4l: Any, refusal: bytes) -> None:
+    ptp4l.replies[DataSet.TIME_STATUS_NP] = [refusal[:54] + b"\xc0\x00" + refusal[56:]]
     with pytest.raises(Ptp4lUnavailable, match="only a part"):
         ask_ptp4l(ptp4l.path)
 
