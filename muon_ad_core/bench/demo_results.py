@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from muon_ad_core.bench.benchmark import LOWER, Measurement, Series
 from muon_ad_core.bench.contact_sheet import SheetRow, draw_sheet
 from muon_ad_core.bench.demo_run import Observation
 from muon_ad_core.bench.joint_report import Run, build_report
@@ -20,7 +20,9 @@ from muon_ad_core.bench.moments import DetectionLog, complete_keys, frame_pairs
 from muon_ad_core.bench.recording import FrameKey, JointRecording, RecordingReader
 from muon_ad_core.bench.report_page import render_page
 from muon_ad_core.bench.report_plots import Segment, style_segments
+from muon_ad_core.bench.result_file import make_document, write_document
 from muon_ad_core.bench.video import write_video
+from muon_ad_core.bench.witness import Stalls
 from muon_ad_core.errors import UserError
 
 RECORDING, REPORT, PAGE = "stylized.mcap", "report.json", "report.html"
@@ -46,7 +48,7 @@ def write_results(
             "config": {**config, "picture_size": run.recording.picture_size},
             "machine": dict(machine),
         }
-        (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_document(folder / REPORT, make_document("demo", machine, as_measurement(report, run)))
         segments = style_segments(report["changes"], report["seconds"])
         sheet = _sheet(reader, run, segments)
         if sheet is not None:
@@ -55,6 +57,26 @@ def write_results(
     jpeg = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes() if sheet is not None else None
     (folder / PAGE).write_text(render_page(report, jpeg), encoding="utf-8")
     return report
+
+
+def as_measurement(report: Mapping[str, Any], run: Run) -> Measurement:
+    """The report in the form all benchmarks share; its figures are the measurement's results."""
+    latency, detection = report["latency_ms"], report["detection_latency_ms"]
+    summary = {
+        "loss": report["loss"],
+        **{f"latency_{name}_ms": latency[name] for name in ("p50", "p90", "p99", "max")},
+        "rate_hz": report["frames_stylized"] / report["seconds"] if report["seconds"] else None,
+        "detection_rate_hz": report["detection_rate_hz"],
+        "detection_latency_p50_ms": detection["p50"],
+        "deadline_misses": report["deadline_misses"],
+        "goals_met": sum(goal["met"] for goal in report["goals"]),
+        **{f"{node}_rss_mb": value for node, value in report["rss_mb"].items()},
+        **{f"{node}_cpu_percent": value for node, value in report["cpu_percent"].items()},
+    }
+    results = {key: value for key, value in report.items() if key not in ("config", "machine", "created")}
+    samples = {"latency_ms": Series("ms", [report["frames"]["latency_ms"]], LOWER)}
+    measured = Stalls(run.stalls.policy, run.stalls.threshold_ms, run.stalls.between(run.begin_ns, run.end_ns))
+    return Measurement(report["config"], results, summary, "", samples=samples, stalls=measured)
 
 
 def _measured_run(recording: JointRecording, observation: Observation) -> Run:

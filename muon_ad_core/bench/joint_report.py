@@ -30,8 +30,6 @@ from muon_ad_core.bench.recording import (
 from muon_ad_core.bench.tour import MEASURING
 from muon_ad_core.bench.witness import Stalls
 
-SCHEMA = "muon-ad-joint-report"
-SCHEMA_VERSION = 1
 PERCENTS = (50.0, 90.0, 99.0)
 UNACCOUNTED = "unaccounted"
 
@@ -76,8 +74,6 @@ def build_report(run: Run) -> dict[str, Any]:
     detected = [recording.detections[key] for key in frames if key in recording.detections]
     drops = count_drops(recording.statuses, run.begin_ns, run.end_ns)
     report = {
-        "schema": SCHEMA,
-        "version": SCHEMA_VERSION,
         "seconds": (run.end_ns - run.begin_ns) / NANOSECONDS,
         "frames_in": len(frames),
         "frames_stylized": len(stylized),

@@ -210,8 +210,8 @@ def _method(report: Mapping[str, Any]) -> str:
         "Measuring begins once every node is active and has delivered a frame, and some seconds later; what came "
         "before is left out. Percentiles are exact values, not estimates. Rates are (N − 1) / (last − first). The "
         "recorder runs on the same machine and its cost is part of what is seen here.</p>"
-        f"{table(settings)}<footer>{escape(report['schema'])} version {report['version']}"
-        f"{', ' + escape(report['created']) if report.get('created') else ''}. Times in seconds count from the "
+        f"{table(settings)}<footer>{escape(report['created']) + '. ' if report.get('created') else ''}"
+        "Times in seconds count from the "
         "beginning of the measured time.</footer>"
     )
 

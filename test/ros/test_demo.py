@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import cv2
 import pytest
 
 from muon_ad_core.bench.recording import RecordingReader
+from muon_ad_core.bench.result_file import read_document
 from muon_ad_core.engine.package import find_engine
 from muon_ad_core.errors import EngineError
 
@@ -42,7 +42,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture(scope="module")
 def report(demo: tuple[Path, str]) -> dict[str, Any]:
-    return json.loads((demo[0] / "report.json").read_text())
+    return read_document(demo[0] / "report.json")["results"]
 
 
 def test_the_report_has_its_figures(report: dict[str, Any]) -> None:
