@@ -30,12 +30,16 @@ class CapturedStream(ImageStream):
         self._metadata_publisher = node.create_publisher(FrameMetadata, metadata_topic, profile)
         self._counting_node = node
 
-    def publish_captured(self, picture: NDArray[Any], stamp_ns: int, metadata: FrameMetadata) -> None:
-        """Publish a picture and its metadata; count the frame, and those missed before it, in the node's ledger."""
+    def publish_captured(self, picture: NDArray[Any], stamp_ns: int, metadata: FrameMetadata, overrun: int = 0) -> None:
+        """Publish a picture and its metadata; count the frame, and those missed before it, in the node's ledger.
+
+        `overrun` of the missed ones were given up by this node, because it could not keep up.
+        """
         ledger = self._counting_node.ledger
-        if metadata.missed:
-            ledger.received(metadata.missed)
-            ledger.dropped("not_captured", metadata.missed)
+        for cause, count in (("overrun", overrun), ("not_captured", metadata.missed - overrun)):
+            if count:
+                ledger.received(count)
+                ledger.dropped(cause, count)
         ledger.received()
         self.publish(picture, stamp_ns)
         metadata.header.stamp = to_stamp(stamp_ns)

@@ -128,6 +128,7 @@ class RealSenseNode(ReportingNode):
             values["global_time"],
             lambda reason: self.complain(reason, f"RealSense camera: {reason}"),
         )
+        self._overrun = dict.fromkeys(self._names, 0)
         self._stopping.clear()
         self._camera.start()
         self._thread = threading.Thread(target=self._run, args=(self._camera,), name="camera", daemon=True)
@@ -157,9 +158,9 @@ class RealSenseNode(ReportingNode):
     def _run(self, camera: RealSenseCamera) -> None:
         while not self._stopping.is_set():
             frame = camera.queue.take(timeout=0.2)
-            for count in camera.queue.take_overrun().values():
-                self.ledger.faulty("overrun")  # the gap in the numbers counts the frames
-                self.complain("overrun", f"{count} frames came faster than they could be published")
+            for stream, count in camera.queue.take_overrun().items():
+                self._overrun[stream] += count  # they show as a gap in the numbers of the frames to come
+                self.complain("overrun", f"{count} frames of {stream} came faster than they could be published")
             if frame is not None:
                 self._publish(frame)
 
@@ -169,6 +170,7 @@ class RealSenseNode(ReportingNode):
         self._session = session
         self._stamper = FrameStamper(self._names, dict.fromkeys(self._names, delay))
         self._numbers = {name: NumberCounter() for name in self._names}
+        self._overrun = dict.fromkeys(self._names, 0)
         for name, stream in self._streams.items():
             stream.info = calibration_message(session.calibrations[name])
         if self._aligned is not None:
@@ -194,7 +196,9 @@ class RealSenseNode(ReportingNode):
             return
         stamp = self._stamper.stamp(frame)
         metadata = describe(frame, stamp, missed)
-        self._streams[frame.stream].publish_captured(self._picture(frame), stamp.stamp_ns, metadata)
+        overrun = min(missed, self._overrun[frame.stream])
+        self._overrun[frame.stream] -= overrun
+        self._streams[frame.stream].publish_captured(self._picture(frame), stamp.stamp_ns, metadata, overrun)
         self.reporter.record((time.monotonic() - began) * 1e3, missed=False)
         if self._aligned is not None and self._aligned.wanted and frame.stream in ("color", "depth"):
             self._pairs.add(frame.stream, stamp.stamp_ns, (frame, metadata))

@@ -27,7 +27,10 @@ def optical_frame(camera: str, stream: str) -> str:
 
 
 def camera_transforms(camera: str, extrinsics: Mapping[str, Extrinsics]) -> list[TransformStamped]:
-    """The tree from CAMERA_link, which is the depth sensor, to every stream's frame and optical frame."""
+    """The tree from CAMERA_link to every stream's frame and optical frame.
+
+    CAMERA_link is the depth sensor, or without depth that of the first stream.
+    """
     transforms = []
     for stream, given in extrinsics.items():
         position = -given.rotation.T @ given.translation  # of the stream's sensor, seen from the depth sensor

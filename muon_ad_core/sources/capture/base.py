@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 BUFFER = "buffer"
 """Provenance: the driver stamped the buffer; see `docs/cameras.md` for the instant it means."""
+READINGS = 5
 UNSTAMPED_NS = 50_000_000
 """Uncertainty of an arrival time taken for the capture."""
 
@@ -55,7 +57,15 @@ class CaptureSource(Protocol):
     def close(self) -> None: ...
 
 
-def host_time(age_ns: int) -> tuple[int, int]:
-    """Host time of something `age_ns` old, and now. An age below zero is a fault of the driver and counts as none."""
+def host_time(instant_ns: int, clock: Callable[[], int]) -> tuple[int, int]:
+    """Unix time of an instant that `clock` measured, both in nanoseconds, and Unix time now.
+
+    The clocks are compared by the closest of several readings, because this thread may lose the processor between two.
+    An instant in the future is a fault of the driver and counts as now.
+    """
+    readings = []
+    for _ in range(READINGS):
+        before_ns, unix_ns, after_ns = clock(), time.time_ns(), clock()
+        readings.append((after_ns - before_ns, unix_ns - (before_ns + after_ns) // 2))
     now_ns = time.time_ns()
-    return now_ns - max(0, age_ns), now_ns
+    return min(instant_ns + min(readings)[1], now_ns), now_ns

@@ -56,8 +56,10 @@ class GStreamerSource:
     def read(self) -> CapturedPicture:
         sample = self._pull()
         buffer = sample.get_buffer()
-        age_ns = self._age_ns(buffer)
-        stamp_ns, now_ns = host_time(age_ns or 0)
+        clock = self._pipeline.get_clock()
+        stamped = buffer.pts != NONE
+        taken_ns = self._pipeline.get_base_time() + buffer.pts if stamped else clock.get_time()
+        stamp_ns, arrival_ns = host_time(taken_ns, clock.get_time)
         mapped, memory = buffer.map(self._gst.MapFlags.READ)
         if not mapped:
             raise SourceError(f"a picture of {self.name} cannot be read")
@@ -68,9 +70,9 @@ class GStreamerSource:
             buffer.unmap(memory)
         self._count += 1
         number = self._count if buffer.offset == NONE else buffer.offset
-        provenance = ARRIVAL if age_ns is None else BUFFER
-        uncertainty_ns = UNSTAMPED_NS if age_ns is None else round(1e9 / self.rate)
-        return CapturedPicture(rgb, number, stamp_ns, now_ns, provenance, uncertainty_ns)
+        provenance = BUFFER if stamped else ARRIVAL
+        uncertainty_ns = round(1e9 / self.rate) if stamped else UNSTAMPED_NS
+        return CapturedPicture(rgb, number, stamp_ns, arrival_ns, provenance, uncertainty_ns)
 
     def close(self) -> None:
         self._pipeline.set_state(self._gst.State.NULL)
@@ -93,12 +95,6 @@ class GStreamerSource:
         if known and numerator:
             self.rate = numerator / denominator
 
-    def _age_ns(self, buffer: Any) -> int | None:
-        """By the pipeline's own clock, whichever it is; None when the buffer has no stamp."""
-        if buffer.pts == NONE:
-            return None
-        return int(self._pipeline.get_clock().get_time() - (self._pipeline.get_base_time() + buffer.pts))
-
 
 def load_gstreamer() -> Any:
     """The module Gst, ready for use. Raises SourceError with the remedy when it is missing."""
@@ -111,7 +107,8 @@ def load_gstreamer() -> Any:
     except (ImportError, ValueError):
         raise SourceError(
             "GStreamer's Python bindings are missing: run 'sudo apt-get install -y python3-gi "
-            "gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base', and use a virtual environment with --system-site-packages"
+            "gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base', and use a virtual environment with "
+            "--system-site-packages"
         ) from None
     Gst.init(None)
     return Gst

@@ -36,7 +36,7 @@ class PatternSource:
         cv2.putText(self._rgb, str(self._number), origin, cv2.FONT_HERSHEY_SIMPLEX, 1.0, (128, 128, 128), 2)
         taken_ns = self._began_ns + round(self._number * 1e9 / self.rate)
         time.sleep(max(0, taken_ns - time.monotonic_ns()) / 1e9)
-        stamp_ns, now_ns = host_time(time.monotonic_ns() - taken_ns)
+        stamp_ns, now_ns = host_time(taken_ns, time.monotonic_ns)
         return CapturedPicture(self._rgb, self._number, stamp_ns, now_ns, BUFFER, 0)
 
     def close(self) -> None:

@@ -39,22 +39,23 @@ class V4l2Source:
 
     def read(self) -> CapturedPicture:
         grabbed = self._capture.grab()
-        age_ns = buffer_age_ns(self._capture.get(cv2.CAP_PROP_POS_MSEC), time.monotonic_ns())
-        stamp_ns, now_ns = host_time(age_ns or 0)
+        now_ns = time.monotonic_ns()
+        taken_ns = buffer_time(self._capture.get(cv2.CAP_PROP_POS_MSEC), now_ns)
+        stamp_ns, arrival_ns = host_time(now_ns if taken_ns is None else taken_ns, time.monotonic_ns)
         delivered, self._bgr = self._capture.retrieve(self._bgr) if grabbed else (False, None)
         if not delivered:
             raise SourceError(f"{self.name} delivers no pictures after {self._number}: is it in use or unplugged?")
         self._rgb = cv2.cvtColor(self._bgr, cv2.COLOR_BGR2RGB, dst=self._rgb)
         self._number += 1
-        provenance = ARRIVAL if age_ns is None else BUFFER
-        uncertainty_ns = UNSTAMPED_NS if age_ns is None else round(1e9 / self.rate)
-        return CapturedPicture(self._rgb, self._number, stamp_ns, now_ns, provenance, uncertainty_ns)
+        provenance = ARRIVAL if taken_ns is None else BUFFER
+        uncertainty_ns = UNSTAMPED_NS if taken_ns is None else round(1e9 / self.rate)
+        return CapturedPicture(self._rgb, self._number, stamp_ns, arrival_ns, provenance, uncertainty_ns)
 
     def close(self) -> None:
         self._capture.release()
 
 
-def buffer_age_ns(position_ms: float, now_ns: int) -> int | None:
-    """Age of a buffer whose stamp OpenCV told, by the steady clock; None when that clock did not make it."""
-    age_ns = now_ns - round(position_ms * 1e6)
-    return age_ns if position_ms > 0 and 0 <= age_ns <= OLDEST_NS else None
+def buffer_time(position_ms: float, now_ns: int) -> int | None:
+    """Steady time of a buffer, in nanoseconds, from what OpenCV tells; None when that clock cannot have made it."""
+    taken_ns = round(position_ms * 1e6)
+    return taken_ns if position_ms > 0 and 0 <= now_ns - taken_ns <= OLDEST_NS else None

@@ -10,9 +10,9 @@ import pytest
 
 from muon_ad_core.errors import SourceError
 from muon_ad_core.sources.capture import open_capture_source
-from muon_ad_core.sources.capture.base import CaptureMode
+from muon_ad_core.sources.capture.base import CaptureMode, host_time
 from muon_ad_core.sources.capture.gstreamer import argus_pipeline, load_gstreamer
-from muon_ad_core.sources.capture.v4l2 import OLDEST_NS, buffer_age_ns
+from muon_ad_core.sources.capture.v4l2 import OLDEST_NS, buffer_time
 
 MODE = CaptureMode(160, 120, 100.0)
 
@@ -33,11 +33,20 @@ def test_the_pattern_moves_at_exact_instants() -> None:
 
 def test_a_buffer_stamp_is_believed_only_if_the_steady_clock_can_have_made_it() -> None:
     now_ns = time.monotonic_ns()
-    assert buffer_age_ns((now_ns - 30_000_000) / 1e6, now_ns) == pytest.approx(30_000_000, abs=1000)
-    assert buffer_age_ns(0.0, now_ns) is None  # the driver does not stamp
-    assert buffer_age_ns((now_ns + 10_000_000) / 1e6, now_ns) is None  # of the future
-    assert buffer_age_ns((now_ns - OLDEST_NS - 1_000_000) / 1e6, now_ns) is None
-    assert buffer_age_ns(time.time() * 1e3, now_ns) is None  # the clock of the day
+    assert buffer_time((now_ns - 30_000_000) / 1e6, now_ns) == pytest.approx(now_ns - 30_000_000, abs=1000)
+    assert buffer_time(0.0, now_ns) is None  # the driver does not stamp
+    assert buffer_time((now_ns + 10_000_000) / 1e6, now_ns) is None  # of the future
+    assert buffer_time((now_ns - OLDEST_NS - 1_000_000) / 1e6, now_ns) is None
+    assert buffer_time(time.time() * 1e3, now_ns) is None  # the clock of the day
+
+
+def test_instants_are_carried_over_to_unix_time_and_never_of_the_future() -> None:
+    unix_ns, steady_ns = time.time_ns(), time.monotonic_ns()
+    stamp_ns, now_ns = host_time(steady_ns - 40_000_000, time.monotonic_ns)
+    assert stamp_ns == pytest.approx(unix_ns - 40_000_000, abs=5_000_000)
+    assert unix_ns <= now_ns
+    stamp_ns, now_ns = host_time(time.monotonic_ns() + 10**10, time.monotonic_ns)
+    assert stamp_ns == now_ns
 
 
 def test_the_pipeline_of_a_jetson_names_sensor_and_mode() -> None:

@@ -58,7 +58,7 @@ class Recorder:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[EmulatedD415]:
-    emulated = EmulatedD415(MODE, first_ticks=2**32 - 500_000)  # wraps after half a second
+    emulated = EmulatedD415(MODE, first_ticks=2**32 - 4_000_000)  # wraps after four seconds
     yield emulated
     emulated.close()
 
@@ -81,7 +81,7 @@ def record(port: EmulatedD415) -> Iterator[Callable[..., Recorder]]:
 
 def test_stamps_are_true_also_across_a_wrap(record: Callable[..., Recorder]) -> None:
     recorder = record()
-    frames = recorder.collect(lambda: len(recorder.of("color")) >= 40)
+    frames = recorder.collect(lambda: has_wrapped(recorder.of("color")))
     stamper = FrameStamper(STREAMS, DELAYS)
     stamps = [(frame, stamper.stamp(frame)) for frame in frames]
     assert all(stamp.stamp_ns <= frame.arrival_ns for frame, stamp in stamps)
@@ -89,11 +89,16 @@ def test_stamps_are_true_also_across_a_wrap(record: Callable[..., Recorder]) -> 
     color = {frame.number: stamp for frame, stamp in stamps if frame.stream == "color"}
     assert any(stamp.event == "wrap" for stamp in depth.values())
     numbers = sorted(depth)[10:]
-    assert [depth[number].provenance for number in numbers] == ["translated"] * len(numbers)
+    assert {depth[number].provenance for number in numbers} <= {"translated", "held"}
     intervals = np.diff([depth[number].stamp_ns for number in numbers]) / np.diff(numbers)
     assert np.median(intervals) == pytest.approx(1e9 / MODE.rate, rel=0.01)
     later = [color[number].stamp_ns - depth[number].stamp_ns for number in numbers if number in color]
     assert np.median(later) == pytest.approx(2_000_000, abs=50_000)  # as emulated, whatever the transport took
+
+
+def has_wrapped(frames: list[DeviceFrame]) -> bool:
+    """Whether there are 20 frames since the counter wrapped."""
+    return sum(frame.ticks < 2**31 for frame in frames) >= 20
 
 
 def test_a_session_tells_geometry_and_units(record: Callable[..., Recorder], port: EmulatedD415) -> None:
