@@ -102,6 +102,11 @@ class Stylizer:
         """Use a level of the package; raises EngineError for an unknown one."""
         self._level = self.package.level(name)
 
+    def set_urgent(self, urgent: bool) -> None:
+        """Whether this goes before other work on a shared accelerator."""
+        for graph in self._graphs.values():
+            graph.set_urgent(urgent)
+
     def set_temporal_smoothing(self, smoothing: float) -> None:
         """Share of the previous picture that is kept where the input stands still. ParameterError outside 0..1."""
         _check_share("temporal_smoothing", smoothing)

@@ -22,6 +22,7 @@ from muon_ad_core.detect.detector import Detections, Detector
 from muon_ad_core.detect.draw import draw_detections
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import ParameterError
+from muon_ad_core.realtime.policy import REAL_TIME_POLICIES
 
 from . import qos
 from .conversions import ImageError, ImageWriter, RgbReader, read_depth
@@ -173,6 +174,7 @@ class DetectorNode(FrameWorker):
 
     def apply_settings(self, runner: DetectionEngine, values: Values) -> None:
         runner.want(values["classes"])
+        runner.detector.set_urgent(values["scheduling.policy"] in REAL_TIME_POLICIES)
 
     def level(self, runner: DetectionEngine) -> str:
         return runner.detector.level.name

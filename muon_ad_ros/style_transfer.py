@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import ParameterError, StyleError, UserError
 from muon_ad_core.realtime.level import LevelController
+from muon_ad_core.realtime.policy import REAL_TIME_POLICIES
 from muon_ad_core.realtime.scene_level import frame_entropy
 from muon_ad_core.stylize import Stylizer
 
@@ -164,6 +165,7 @@ class StyleTransfer(FrameWorker):
         stylizer = runner.stylizer
         stylizer.set_style(values["style"] or stylizer.style_names()[0], values["style_b"], values["blend"])
         stylizer.set_strength(values["strength"])
+        stylizer.set_urgent(values["scheduling.policy"] in REAL_TIME_POLICIES)
         stylizer.set_temporal_smoothing(values["temporal_smoothing"])
         runner.set_level(values["level"], values["auto_level"], values["deadline_ms"])
 

@@ -110,6 +110,10 @@ class Detector:
         )  # fmt: skip
         return _in_picture(boxes, scores, labels, rgb.shape, buffers.frame.shape)
 
+    def set_urgent(self, urgent: bool) -> None:
+        """Whether this goes before other work on a shared accelerator."""
+        self._graph.set_urgent(urgent)
+
     def warm_up(self, height: int, width: int) -> None:
         """Compile the graph for a frame size and allocate its buffers, so that no frame waits for it."""
         self.run(np.zeros((height, width, 3), np.uint8))

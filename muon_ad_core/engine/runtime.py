@@ -16,6 +16,8 @@ from muon_ad_core.errors import EngineError
 Arrays = Mapping[str, np.ndarray]
 # Backend -> the module that must be importable for it.
 BACKENDS = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+# Never chosen by "auto".
+BACKENDS_ON_REQUEST = {"torch": "torch"}
 
 
 class Graph(ABC):
@@ -26,6 +28,10 @@ class Graph(ABC):
     @abstractmethod
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Execute once. The results are valid until the next run with inputs of the same shapes."""
+
+    def set_urgent(self, urgent: bool) -> None:  # noqa: B027, a CPU has nothing to set here
+        """Whether this process's work goes before others' on a shared accelerator; no effect on a CPU, where the
+        process's scheduling policy decides."""
 
 
 def available_backends() -> list[str]:
@@ -46,10 +52,12 @@ def choose_backend(asked: str) -> str:
         if not available:
             raise EngineError("no runtime for engines is installed: pip install openvino (or onnxruntime)")
         return available[0]
-    if asked not in BACKENDS:
-        raise EngineError(f"unknown backend '{asked}': choose auto, {', '.join(BACKENDS)}")
+    if asked in BACKENDS_ON_REQUEST and importlib.util.find_spec(BACKENDS_ON_REQUEST[asked]):
+        return asked
+    if asked not in BACKENDS and asked not in BACKENDS_ON_REQUEST:
+        raise EngineError(f"unknown backend '{asked}': choose auto, {', '.join({**BACKENDS, **BACKENDS_ON_REQUEST})}")
     if asked not in available:
-        raise EngineError(f"backend '{asked}' is not installed: pip install {BACKENDS[asked]}, or choose auto")
+        raise EngineError(f"backend '{asked}' is not installed: pip install {asked}, or choose auto")
     return asked
 
 
@@ -63,6 +71,12 @@ def open_graph(path: Path, backend: str = "auto", threads: int = 0) -> Graph:
         from muon_ad_core.engine.openvino_runtime import OpenVinoGraph
 
         return OpenVinoGraph(path, threads)
+    if chosen == "torch":
+        try:
+            from muon_ad_core.engine.torch_runtime import TorchGraph
+        except ImportError as error:
+            raise EngineError(f"backend 'torch' cannot be used ({error}): pip install torch onnx") from None
+        return TorchGraph(path, threads)
     from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 
     return OnnxRuntimeGraph(path, threads)
