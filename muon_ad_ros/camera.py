@@ -79,6 +79,10 @@ class CameraNode(ReportingNode):
         """The frames to publish; `stamp_ns` is their instant since the first."""
         return iter(source)
 
+    def now_ns(self) -> int:
+        """What the camera's clock shows, in nanoseconds; it makes the stamps."""
+        return int(self.get_clock().now().nanoseconds)
+
     def configure(self) -> None:
         source = self._source = self.open_source()
         self.color = ImageStream(self, "color/image_raw", COLOR_FRAME, "rgb8", _info(source.camera))
@@ -143,7 +147,7 @@ class CameraNode(ReportingNode):
 
     def _publish(self, frame: Frame) -> None:
         began = time.monotonic()
-        stamp_ns = self.get_clock().now().nanoseconds
+        stamp_ns = self.now_ns()
         self.ledger.received()
         self.color.publish(frame.color, stamp_ns)
         if frame.depth is not None and self.depth.wanted:

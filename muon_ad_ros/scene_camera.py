@@ -25,6 +25,13 @@ SCENE_PARAMETERS = (
     ParameterSpec("seed", 0, "Seed of the path and the faults.", minimum=0, maximum=2**31 - 1, fixed=_REOPEN),
     ParameterSpec("noise", 0.0, "Noise on the colours, in levels of 0..255.", minimum=0.0, maximum=64.0),
     ParameterSpec("jitter_ms", 0.0, "Frames come late by up to this, in milliseconds.", minimum=0.0, maximum=1000.0),
+    ParameterSpec(
+        "clock_offset",
+        0.0,
+        "Seconds by which the camera's clock, which makes the stamps, is ahead; a change is a step of that clock.",
+        minimum=-3600.0,
+        maximum=3600.0,
+    ),
     ParameterSpec("drop", 0.0, "Share of frames that get lost in the camera.", minimum=0.0, maximum=1.0),
 )
 
@@ -45,9 +52,16 @@ class SceneCamera(CameraNode):
     def frames(self, source: FrameSource) -> Iterator[Frame]:
         assert isinstance(source, SceneSource)
         for index in count():
+            if self._stopping.is_set():
+                return
             frame = self._faults.apply(source.frame(index, with_second=self.csi.wanted))
             if frame is not None:
                 yield frame
+            else:
+                self._stopping.wait(1.0 / source.rate)  # a lost picture takes its time too
+
+    def now_ns(self) -> int:
+        return super().now_ns() + round(self.parameters["clock_offset"] * 1e9)
 
     def parameters_changed(self, changed: frozenset[str]) -> None:
         super().parameters_changed(changed)
