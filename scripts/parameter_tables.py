@@ -3,11 +3,15 @@
 """Print docs/parameters.md: every parameter of every node, as the nodes declare it.
 
 . ./env.sh && python scripts/parameter_tables.py > docs/parameters.md
+
+With --readme it prints the README's table instead: what one tunes while style transfer and detection run.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import rclpy
@@ -27,8 +31,11 @@ NODES = {
     "csi_camera": "CsiCamera",
     "frame_sync": "FrameSync",
     "clock_monitor": "ClockMonitor",
+    "live_view": "LiveView",
     "recorder": "Recorder",
 }
+TUNED = ("style_transfer", "detector")  # the nodes whose live parameters the README shows
+NOT_FOR_PEOPLE = "set by the scheduler"
 # Declared by rclpy, and autostart, which is off while this runs.
 LEFT_OUT = ("qos_overrides.", "use_sim_time", "start_type_description_service", "autostart")
 HEAD = """\
@@ -44,33 +51,52 @@ FIXED = "not while configured: "
 
 
 def main() -> None:
-    print(HEAD)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--readme", action="store_true", help="print the README's table instead")
+    readme = parser.parse_args().readme
     rclpy.init(args=["--ros-args", "-p", "autostart:=false"])
-    for module, class_name in NODES.items():
-        node_class = getattr(importlib.import_module(f"muon_ad_ros.{module}"), class_name)
-        print(table(module, node_class()))
+    if readme:
+        rows = [cells for name in TUNED for cells in tuned_rows(name)]
+        print(markdown(("node", "parameter", "default", "range", "meaning"), rows))
+    else:
+        print(HEAD)
+        for name in NODES:
+            columns = ("parameter", "default", "range", "live", "meaning")
+            print(f"## {name}", "", markdown(columns, [row(*entry) for entry in declared(name)]), "", sep="\n")
     rclpy.shutdown()
 
 
-def table(name: str, node: ManagedNode) -> str:
-    """One node's parameters as a Markdown table."""
-    lines = [f"## {name}", "", "| parameter | default | range | live | meaning |", "|---|---|---|---|---|"]
-    declared = sorted(entry for entry in node.get_parameters_by_prefix("") if not entry.startswith(LEFT_OUT))
-    for parameter, descriptor in zip(node.get_parameters(declared), node.describe_parameters(declared)):
-        lines.append(row(parameter, descriptor))
+def declared(name: str) -> list[tuple[Parameter, ParameterDescriptor]]:
+    """The parameters of one node."""
+    node: ManagedNode = getattr(importlib.import_module(f"muon_ad_ros.{name}"), NODES[name])()
+    names = sorted(entry for entry in node.get_parameters_by_prefix("") if not entry.startswith(LEFT_OUT))
+    entries = list(zip(node.get_parameters(names), node.describe_parameters(names)))
     node.destroy_node()
-    return "\n".join([*lines, ""])
+    return entries
 
 
-def row(parameter: Parameter, descriptor: ParameterDescriptor) -> str:
-    """One parameter as a table row."""
+def tuned_rows(name: str) -> list[list[str]]:
+    """The rows of a node's live parameters, without those that are the scheduler's."""
+    rows = [row(*entry) for entry in declared(name) if not entry[0].name.startswith("scheduling.")]
+    tuned = [cells for cells in rows if cells[3] == "yes" and NOT_FOR_PEOPLE not in cells[4]]
+    return [[f"`{name}`", *cells[:3], cells[4]] for cells in tuned]
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    head = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    return "\n".join([*head, *(f"| {' | '.join(cells)} |" for cells in rows)])
+
+
+def row(parameter: Parameter, descriptor: ParameterDescriptor) -> list[str]:
+    """One parameter as the cells of a table row."""
     constraints = [text for text in descriptor.additional_constraints.split("; ") if text]
     fixed = [text.removeprefix(FIXED) for text in constraints if text.startswith(FIXED)]
     ranges = [f"{span.from_value:g} to {span.to_value:g}" for span in descriptor.floating_point_range]
     ranges += [f"{span.from_value} to {span.to_value}" for span in descriptor.integer_range]
     ranges += [text for text in constraints if not text.startswith(FIXED)]
-    cells = [f"`{parameter.name}`", default(parameter.value), "; ".join(ranges), fixed[0] if fixed else "yes"]
-    return f"| {' | '.join([*cells, descriptor.description])} |"
+    live = fixed[0] if fixed else "yes"
+    return [f"`{parameter.name}`", default(parameter.value), "; ".join(ranges), live, descriptor.description]
 
 
 def default(value: Any) -> str:

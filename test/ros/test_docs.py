@@ -14,11 +14,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def parameter_tables(*options: str) -> str:
+    command = [sys.executable, str(ROOT / "scripts/parameter_tables.py"), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_the_parameter_tables_are_those_of_the_nodes() -> None:
-    made = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/parameter_tables.py")], capture_output=True, text=True, check=True
-    )
-    assert made.stdout == (ROOT / "docs/parameters.md").read_text(), "run: python scripts/parameter_tables.py"
+    made = parameter_tables()
+    assert made == (ROOT / "docs/parameters.md").read_text(), "run: python scripts/parameter_tables.py"
+
+
+def test_the_readme_shows_the_parameters_one_tunes() -> None:
+    made = parameter_tables("--readme")
+    assert made in (ROOT / "README.md").read_text(), "put the output of scripts/parameter_tables.py --readme there"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
