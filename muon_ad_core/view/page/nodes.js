@@ -18,7 +18,10 @@ export class Nodes {
     document.getElementById("node-table").hidden = !entries.length;
     document.querySelector("#node-table tbody").replaceChildren(...entries.map(([name, worker]) => row(name, worker)));
     this.#headline(workers.style_transfer);
-    this.#notify(entries.flatMap(([name, worker]) => complaints(name, worker)));
+    const faults = entries.map(([name, worker]) => complaint(name, worker)).filter(Boolean);
+    const starved = entries.filter(([, worker]) => isStarved(worker)).map(([name]) => name);
+    if (starved.length && !faults.length) faults.push(`${starved.join(" and ")} get no frames: is a camera running?`);
+    this.#notify(faults);
     document.getElementById("clock").replaceChildren(clock ? clockFacts(clock) : note(
       "No clock monitor is running, so this machine's clock is not judged."));
     document.getElementById("scheduler").replaceChildren(scheduler ? decisions(scheduler) : note(
@@ -40,11 +43,14 @@ export class Nodes {
   }
 }
 
-function complaints(name, worker) {
-  if (worker.age >= SILENT) return [`${name} does not answer: it has ended or hangs.`];
-  if (worker.state !== "active") return [`${name} is ${worker.state}: activate it to go on.`];
-  if (worker.role !== "source" && worker.rate_in === 0) return [`${name} gets no frames: is the camera running?`];
-  return [];
+function complaint(name, worker) {
+  if (worker.age >= SILENT) return `${name} does not answer: it has ended or hangs.`;
+  if (worker.state !== "active") return `${name} is ${worker.state}: activate it to go on.`;
+  return "";
+}
+
+function isStarved(worker) {
+  return worker.role !== "source" && worker.rate_in === 0;
 }
 
 function row(name, worker) {

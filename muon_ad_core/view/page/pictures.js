@@ -9,7 +9,7 @@ const GOLDEN = 0.618034; // hues of classes, so that neighbours differ
 const NEEDS = { color: ["color"], stylized: ["stylized"], detections: ["color", "detections"], depth: ["depth"] };
 const TIMINGS = ["style_timing", "detector_timing"];
 const ADVICE = {
-  color: ["No camera", "Nothing publishes", "Start one: muon-ad up --source /dev/video0"],
+  color: ["No camera", "Nothing publishes", "Is the camera plugged in and its node running?"],
   stylized: ["No style transfer", "Nothing publishes", "Is the node style_transfer running?"],
   depth: ["No depth", "Nothing publishes", "This camera may have none."],
 };
@@ -200,7 +200,7 @@ export class Pictures {
     else if (!this.#state) pane.say("Waiting for a picture");
     else if (!this.#state.publishers[pane.name]) pane.say(title, `${nobody} ${this.#state.topics[pane.name]}`, advice);
     else if (pane.lastAt) pane.say(`No picture for ${seconds} s`, `${this.#state.topics[pane.name]} is silent`);
-    else pane.say("Waiting for a picture", `${this.#state.topics[pane.name]} is published, but nothing came yet`);
+    else pane.say("Waiting for a picture", `Nothing came on ${this.#state.topics[pane.name]} yet`, advice);
   }
 }
 
