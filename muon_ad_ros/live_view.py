@@ -108,7 +108,7 @@ class LiveView(ManagedNode):
 
     # The server asks, in its own thread
 
-    def set_parameters(self, node: str, values: Mapping[str, Any]) -> concurrent.futures.Future[Answer]:
+    def change_parameters(self, node: str, values: Mapping[str, Any]) -> concurrent.futures.Future[Answer]:
         return self._controls.set(node, values)
 
     def load_style(self, name: str, picture: Path) -> concurrent.futures.Future[Answer]:

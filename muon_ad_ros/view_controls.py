@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class RemoteControls:
         """Ask for what is not known yet; to be called now and then."""
         for name, reader in self._readers.items():
             if not self._parameters[name] and reader.reachable():
-                reader.read(lambda known, name=name: self._learn(name, known))
+                reader.read(partial(self._learn, name))
         if not self.styles:
             self._ask_for_styles()
 

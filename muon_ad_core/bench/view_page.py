@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import aiohttp
 
@@ -65,7 +66,7 @@ class ProgramPage:
                 except aiohttp.ClientError:  # the server is not there yet
                     await asyncio.sleep(CONNECT_PERIOD)
 
-    async def _take(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _take(self, socket: Any) -> None:
         async for message in socket:
             if message.type is aiohttp.WSMsgType.BINARY:
                 length = int.from_bytes(message.data[:4], "big")

@@ -55,7 +55,7 @@ class Answer(NamedTuple):
 class Backend(Protocol):
     """What the page is about; the server calls it in its own thread, and nothing in it may block."""
 
-    def set_parameters(self, node: str, values: Mapping[str, Any]) -> concurrent.futures.Future[Answer]:
+    def change_parameters(self, node: str, values: Mapping[str, Any]) -> concurrent.futures.Future[Answer]:
         """Set parameters of a node; raises UserError when that is none the page may change."""
 
     def load_style(self, name: str, picture: Path) -> concurrent.futures.Future[Answer]:
@@ -154,10 +154,10 @@ class ViewServer:
             raise web.HTTPForbidden(text="This request does not come from the live view's own page.\n")
         given = request.query.get("token", request.cookies.get(COOKIE, ""))
         if not self._access.knows(given):
-            response = web.Response(status=401, text=(PAGE / "locked.html").read_text(), content_type="text/html")
-            wrong = {"Set-Cookie": f"{COOKIE}=; Max-Age=0; Path=/"} if given else {}
-            response.headers.update({**HEADERS, **wrong})
-            return response
+            form = (PAGE / "locked.html").read_text()
+            locked = web.Response(status=401, text=form, content_type="text/html", headers=HEADERS)
+            locked.del_cookie(COOKIE)
+            return locked
         response = await handler(request)
         if not response.prepared:
             response.headers.update(HEADERS)
@@ -182,7 +182,7 @@ class ViewServer:
             node, values = str(asked["node"]), dict(asked["values"])
         except (ValueError, KeyError, TypeError):
             return _answer(400, Answer(False, 'send JSON such as {"node": "style_transfer", "values": {"blend": 0.5}}'))
-        return await _answer_of(lambda: self._backend.set_parameters(node, values))
+        return await _answer_of(lambda: self._backend.change_parameters(node, values))
 
     async def _styles(self, request: web.Request) -> web.StreamResponse:
         try:

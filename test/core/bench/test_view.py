@@ -52,7 +52,7 @@ def test_the_summary_compares_spans_with_and_without_a_page() -> None:
 class NoNodes:
     """A backend that nobody asks anything."""
 
-    def set_parameters(self, node: str, values: Mapping[str, Any]) -> concurrent.futures.Future[Answer]:
+    def change_parameters(self, node: str, values: Mapping[str, Any]) -> concurrent.futures.Future[Answer]:
         raise AssertionError
 
     def load_style(self, name: str, picture: Path) -> concurrent.futures.Future[Answer]:

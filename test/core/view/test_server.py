@@ -31,7 +31,7 @@ class RecordingBackend:
         self.asked: list[tuple[Any, ...]] = []
         self.thumbnails: dict[str, Path] = {}
 
-    def set_parameters(self, node: str, values: Mapping[str, Any]) -> concurrent.futures.Future[Answer]:
+    def change_parameters(self, node: str, values: Mapping[str, Any]) -> concurrent.futures.Future[Answer]:
         if node != "style_transfer":
             raise ParameterError(f"{node} has no controls here")
         self.asked.append((node, dict(values)))
