@@ -20,6 +20,7 @@ COMMANDS = {
     "clock": ("look", "show how far this machine's clock is under PTP"),
     "doctor": ("look", "check this machine; say what is wrong and which command mends it"),
     "bench": ("look", "measure one thing and print its figures"),
+    "soak": ("look", "run the joint task for long, with faults, and check what must always hold"),
     "eval": ("look", "judge pictures and sequences by standard metrics"),
     "report": ("look", "one HTML page of result files"),
     "bag": ("look", "record a benchmark bag from any source, with ground truth"),

@@ -25,6 +25,7 @@ from .status import to_stamp
 COLOR_FRAME = "camera_color_optical_frame"
 DEPTH_FRAME = "camera_depth_optical_frame"
 CSI_FRAME = "csi_optical_frame"
+BREATH = 0.001  # seconds a source that cannot keep up still waits, so that this node answers while it runs under FIFO
 
 
 class ImageStream:
@@ -133,7 +134,7 @@ class CameraNode(ReportingNode):
                 if late > period:  # the pictures a real camera would have taken meanwhile are lost
                     start += late
                     self._lose(int(late / period), "overrun")
-                self._stopping.wait(max(0.0, -late))
+                self._stopping.wait(max(BREATH, -late))
             if self._stopping.is_set():
                 return
             self._lose(frame.index - expected, "not_captured")

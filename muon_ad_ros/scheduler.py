@@ -21,7 +21,7 @@ from muon_ad_msgs.msg import FrameTiming, SchedulerStatus, WorkerStatus
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
-from muon_ad_core.realtime.watchdog import cpu_seconds, runs_node
+from muon_ad_core.realtime.watchdog import read_process_state, runs_node
 
 from . import qos
 from .allowances import Allowances
@@ -111,10 +111,10 @@ class Scheduler(ManagedNode):
     def _end_if_hanging(self, worker: WatchedWorker) -> None:
         """A hanging process cannot be helped from outside but by ending it; whoever started it starts it again."""
         pid = worker.status.pid
-        used = cpu_seconds(pid)
-        if worker.ended_pid == pid or used is None or not runs_node(pid, worker.status.name.rsplit("/", 1)[-1]):
+        process = read_process_state(pid)
+        if worker.ended_pid == pid or process is None or not runs_node(pid, worker.status.name.rsplit("/", 1)[-1]):
             return
-        verdict = worker.watchdog.verdict(used, time.monotonic())
+        verdict = worker.watchdog.verdict(process, time.monotonic())
         if not verdict:
             return
         worker.ended_pid = pid

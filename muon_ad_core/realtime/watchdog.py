@@ -4,25 +4,27 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-LONGEST_BUSY = 60.0  # seconds a silent process may be busy (with loading an engine, say)
+LONGEST_BUSY = 60.0  # seconds a process may be busy (with loading an engine, say) without a sign of progress
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Watchdog:
-    """Watches one worker by its reports; times are monotonic seconds.
+    """Watches one worker by its reports and its process; times are monotonic seconds.
 
-    A worker hangs when it has been silent for `silence` seconds in which its process did not run, or busily silent for
-    `LONGEST_BUSY`; or when it reports but has finished nothing for `silence` seconds while frames were superseded,
-    which only happens when its working thread does not take them.
+    A worker hangs when it has been silent for `silence` seconds in which its process neither ran nor waited for a
+    processor; or when it reports but has finished nothing for so long while frames were superseded, which only happens
+    when its working thread does not take them. One that is busy, or starved by others, is left alone for
+    `LONGEST_BUSY`.
     """
 
     def __init__(self, silence: float, now: float) -> None:
         self.silence = silence
         self._heard_at = now
-        self._ran_at = now
         self._progress_at = now
+        self._idle_since = now
         self._cpu_seconds = -1.0
         self._finished = -1
         self._superseded = 0
@@ -34,27 +36,41 @@ class Watchdog:
             self._progress_at = now
         self._finished, self._superseded = finished, superseded
 
-    def verdict(self, cpu_seconds: float, now: float) -> str:
-        """Why the worker counts as hanging; empty when it does not. `cpu_seconds`: processor time it has used."""
-        if cpu_seconds != self._cpu_seconds:
-            self._cpu_seconds, self._ran_at = cpu_seconds, now
-        silent_for = now - self._heard_at
-        if silent_for >= self.silence and now - self._ran_at >= self.silence:
+    def verdict(self, process: ProcessState, now: float) -> str:
+        """Why the worker counts as hanging; empty when it does not."""
+        if process.runnable or process.cpu_seconds != self._cpu_seconds:
+            self._idle_since = now
+        self._cpu_seconds = process.cpu_seconds
+        silent_for, stuck_for = now - self._heard_at, now - self._progress_at
+        if silent_for >= self.silence and now - self._idle_since >= self.silence:
             return f"silent for {silent_for:.1f} s without running"
         if silent_for >= LONGEST_BUSY:
             return f"silent for {silent_for:.0f} s, busy"
-        if silent_for < self.silence and now - self._progress_at >= self.silence:
-            return f"no frame finished for {now - self._progress_at:.1f} s while newer ones came"
+        if silent_for < self.silence and stuck_for >= (LONGEST_BUSY if process.runnable else self.silence):
+            return f"no frame finished for {stuck_for:.1f} s while newer ones came"
         return ""
 
 
-def cpu_seconds(pid: int) -> float | None:
-    """Processor time a process has used; None when there is none of that id."""
+@dataclass(frozen=True)
+class ProcessState:
+    """One look at a process."""
+
+    cpu_seconds: float  # processor time it has used
+    runnable: bool  # whether a thread of it runs, or waits for a processor or the disk
+
+
+def read_process_state(pid: int) -> ProcessState | None:
+    """The state of process `pid`; None when there is none of that id."""
+    seconds, runnable = 0.0, False
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            stat = (task / "stat").read_text(encoding="ascii", errors="replace")
+            fields = stat.rpartition(")")[2].split()  # state, ...; fields 14 and 15 of proc(5) are utime and stime
+            seconds += (int(fields[11]) + int(fields[12])) / _TICKS
+            runnable = runnable or fields[0] in "RD"
     except OSError:
         return None
-    return (int(fields[11]) + int(fields[12])) / _TICKS  # utime and stime, see proc(5)
+    return ProcessState(seconds, runnable)
 
 
 def runs_node(pid: int, name: str) -> bool:

@@ -95,3 +95,48 @@ def test_a_new_policy_for_a_role_is_passed_on(
     result = probe.set_parameter(scheduler.name, "source.policy", "URGENT")
     assert not result.successful
     assert "OTHER, BATCH, IDLE, FIFO, RR, DEADLINE" in result.reason
+
+
+def test_an_unprivileged_run_gets_one_warning_that_names_the_remedy(
+    scheduler: Any, reports: list[SchedulerStatus]
+) -> None:
+    warnings = [line for line in scheduler.log.splitlines() if "[WARN]" in line]
+    refused = any(worker.policy_reason for report in reports for worker in report.workers)
+    assert len(warnings) == (1 if refused else 0)
+    assert not refused or "limits.d" in warnings[0]
+
+
+def test_detection_gets_slots_after_style_frames_when_told_so(
+    scheduler: Any, start_node: Any, probe: Any, wait_until: Any
+) -> None:
+    style = start_node("style_transfer", {})
+    detector = start_node("detector", {})
+    assert probe.get_parameter(detector.name, "slots_of") == ""
+    assert probe.set_parameter(scheduler.name, "admission", "always").successful
+    wait_until(lambda: probe.get_parameter(detector.name, "slots_of") == style.name, "slots after style's frames")
+    before = probe.next_status(detector.name).frames_out
+    wait_until(lambda: probe.next_status(detector.name).frames_out > before + 2, "detections in slots")
+    assert probe.set_parameter(scheduler.name, "admission", "never").successful
+    wait_until(lambda: probe.get_parameter(detector.name, "slots_of") == "", "no more slots")
+
+
+def test_a_disabled_scheduler_takes_everything_back(
+    scheduler: Any, camera: Any, reports: list[SchedulerStatus], probe: Any, wait_until: Any
+) -> None:
+    assert probe.set_parameter(scheduler.name, "enabled", False).successful
+    wait_until(lambda: probe.get_parameter(camera.name, "scheduling.policy") == "OTHER", "the ordinary policy")
+    wait_until(lambda: not reports[-1].enabled, "the report that it is disabled")
+    assert probe.set_parameter(scheduler.name, "enabled", True).successful
+    wait_until(lambda: probe.get_parameter(camera.name, "scheduling.policy") == "BATCH", "the policy of before")
+
+
+def test_a_hanging_worker_is_ended_and_reported(
+    scheduler: Any, reports: list[SchedulerStatus], start_node: Any, probe: Any, wait_until: Any
+) -> None:
+    assert probe.set_parameter(scheduler.name, "watchdog.silence", 2.0).successful
+    stopped = start_node("scene_camera", SMALL_CAMERA, name="stopped_camera")
+    wait_until(lambda: worker_in(reports[-1], stopped.name) is not None, "the camera in the report")
+    stopped.process.send_signal(signal.SIGSTOP)
+    assert stopped.wait() == -signal.SIGKILL
+    wait_until(lambda: reports[-1].restarts > 0, "the report of a restart")
+    assert any(f"{stopped.name} hangs" in decision for decision in reports[-1].decisions)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Overload: more frames are offered than can be stylised; what style and detection keep of their rates."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from muon_ad_core.bench.task_session import TaskSession
+
+NANOSECONDS = 1_000_000_000
+WARM_S = 3.0  # until rates and levels have settled
+
+
+def measure_overload(session: TaskSession, rate: float, seconds: float) -> dict[str, Any]:
+    """Offer `rate` frames a second to style alone, then to style and detection, `seconds` each."""
+    usual = _camera_rate(session, rate)
+    try:
+        session.ask("transition", node="detector", transition="deactivate")
+        alone = _watch(session, seconds)
+        session.ask("transition", node="detector", transition="activate")
+        joint = _watch(session, seconds)
+    finally:
+        _camera_rate(session, usual)
+    return {
+        "offered_hz": rate,
+        "alone": alone,
+        "joint": joint,
+        "throughput_ratio": joint["style_hz"] / alone["style_hz"] if alone["style_hz"] else None,
+        "worst_second_ratio": min(joint["by_second"]) / alone["style_hz"] if alone["style_hz"] else None,
+    }
+
+
+def _camera_rate(session: TaskSession, rate: float) -> float:
+    """Set the camera's rate, which needs it cleaned up; returns the task's usual one."""
+    for transition in ("deactivate", "cleanup"):
+        session.ask("transition", node="camera", transition=transition)
+    session.ask("set", node="camera", values={"rate": rate})
+    for transition in ("configure", "activate"):
+        session.ask("transition", node="camera", transition=transition)
+    return 30.0
+
+
+def _watch(session: TaskSession, seconds: float) -> dict[str, Any]:
+    session.pause(WARM_S)
+    begin_ns, memory = time.time_ns(), _memory(session)
+    session.pause(seconds)
+    end_ns = time.time_ns()
+    session.pause(1.0)
+    timings = session.ask("timings", begin_ns=begin_ns, end_ns=end_ns)
+    scheduler = session.ask("look")["scheduler"]
+    style = timings["style_transfer"]
+    return {
+        "style_hz": len(style) / seconds,
+        "detection_hz": len(timings["detector"]) / seconds,
+        "by_second": _by_second(style, begin_ns, int(seconds)),
+        "levels": dict(Counter(row["level"] for row in style)),
+        "detection_limit_hz": scheduler["detection_limit_hz"] if scheduler else None,
+        "memory_mb": {name: [memory.get(name), after] for name, after in _memory(session).items()},
+    }
+
+
+def _by_second(rows: Sequence[Mapping[str, Any]], begin_ns: int, seconds: int) -> list[int]:
+    counts = Counter((row["stamp_ns"] - begin_ns) // NANOSECONDS for row in rows)
+    return [counts[second] for second in range(max(1, seconds))]
+
+
+def _memory(session: TaskSession) -> dict[str, float]:
+    """Latest resident memory of each node in 1e6 bytes."""
+    return {name: samples[-1].rss_mb for name, samples in session.monitor.processes.items()}

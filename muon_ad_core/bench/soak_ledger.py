@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ledger of a soak run: every fault and status as a line, and what must always hold, checked over them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from muon_ad_core.errors import ParameterError
+
+MOST_PENDING = 2  # frames a worker may hold: one in its mailbox, one in work
+SETTLED_S = 15.0  # a process's memory counts from here on
+LONG_ENOUGH_S = 45.0  # shorter lives tell nothing about growth
+
+Row = Mapping[str, Any]
+
+
+class Ledger:
+    """Writes one JSON line for each event; use it as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ParameterError when the file cannot be written."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise ParameterError(f"the ledger {path} cannot be written: {error.strerror}") from None
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, kind: str, row: Row) -> None:
+        """Add a line of a kind: "fault", "status" or "process"."""
+        self._file.write(json.dumps({"kind": kind, **row}) + "\n")
+        self._file.flush()
+
+
+class FrameAccounts:
+    """Frames of every process: those that came in, but neither went out, nor were dropped for a cause, nor can be in
+    work. Takes constant memory for each process, however long the run is."""
+
+    def __init__(self) -> None:
+        self._pending: dict[tuple[str, int], tuple[int, int]] = {}  # least and most so far
+        self._frames_in: dict[tuple[str, int], int] = {}
+
+    def add(self, status: Row) -> None:
+        """Take in a status: node, pid, frames_in, frames_out and drops by cause."""
+        life = (status["node"], status["pid"])
+        pending = status["frames_in"] - status["frames_out"] - sum(status["drops"].values())
+        least, most = self._pending.get(life, (pending, pending))
+        self._pending[life] = (min(least, pending), max(most, pending))
+        self._frames_in[life] = status["frames_in"]
+
+    @property
+    def unaccounted(self) -> int:
+        """The worst of each process, summed."""
+        return sum(max(0, most - MOST_PENDING) + max(0, -least) for least, most in self._pending.values())
+
+    @property
+    def frames(self) -> int:
+        """Frames that came in to any process."""
+        return sum(self._frames_in.values())
+
+
+def lives(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
+    """Rows by (node, process id), in the order in which they came."""
+    found: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["node"], row["pid"]), []).append(row)
+    return found
+
+
+def growth(processes: Sequence[Row], field: str) -> dict[str, float]:
+    """By how much `field` ("rss_mb" or "descriptors") grew in the longest-lived process of each node, as a share.
+
+    From the first to the last third of its life, median of each, after it has settled.
+    """
+    shares: dict[str, float] = {}
+    spans: dict[str, float] = {}
+    for (node, _), rows in lives(processes).items():
+        span = rows[-1]["at_s"] - rows[0]["at_s"]
+        settled = [row[field] for row in rows if row["at_s"] - rows[0]["at_s"] >= SETTLED_S]
+        if span < LONG_ENOUGH_S or span < spans.get(node, 0.0) or len(settled) < 6:
+            continue
+        third = len(settled) // 3
+        before, after = _median(settled[:third]), _median(settled[-third:])
+        spans[node], shares[node] = span, (after - before) / before if before else 0.0
+    return shares
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
