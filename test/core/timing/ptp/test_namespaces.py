@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two real ptp4l, master and slave, in network namespaces joined by a veth pair; the slave is watched.
 
-Time stamping is by software. No clock is moved, and none need be, since both read the same one: both run free, in a user
-namespace whose root may not set the clock. A free running ptp4l reports SLAVE when it is told that something else keeps
-the clock, which is done here by SYNCHRONIZATION_UNCERTAIN_NP.
+Time stamping is by software. No clock is moved, and none need be, since both read the same one: both run free, in a
+user namespace whose root may not set the clock. A free running ptp4l reports SLAVE when it is told that something else
+keeps the clock, which is done here by SYNCHRONIZATION_UNCERTAIN_NP.
 """
 
 from __future__ import annotations
