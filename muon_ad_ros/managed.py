@@ -185,6 +185,7 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not tear the clean-up apart
         if node is not None:
             node.deactivate()
+            node.cleanup()  # threads of a device's library must have ended before the interpreter goes
             node.destroy_node()
         rclpy.try_shutdown()
     return 1 if crashes else 0
