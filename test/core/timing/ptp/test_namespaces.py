@@ -65,11 +65,11 @@ class Network:
         version = subprocess.run(["ptp4l", "-v"], capture_output=True, text=True, check=True).stdout
         self.has_read_only = int(version.split(".")[0]) >= 4
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._keep("ptp_master", APART)
-        self._keep("ptp_slave", (*ENTER, f"--user=/proc/{self._keeper('ptp_master')}/ns/user"))
 
     def join(self) -> str:
-        """Connect the namespaces; returns the complaint when that is not possible."""
+        """Make the namespaces and connect them; returns the complaint when that is not possible."""
+        self._keep("ptp_master", APART)
+        self._keep("ptp_slave", (*ENTER, f"--user=/proc/{self._keeper('ptp_master')}/ns/user"))
         script = ["sh", "-c", SET_UP, "sh", str(self._keeper("ptp_slave"))]
         made = subprocess.run([*self._inside("ptp_master"), *script], capture_output=True, text=True, check=False)
         return "" if made.returncode == 0 else made.stderr.strip()
