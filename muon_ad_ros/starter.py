@@ -25,7 +25,8 @@ from muon_ad_core.errors import ParameterError
 from .bringup import PACKAGE, NodeSpec
 
 EXIT_USER_ERROR = 2
-FIRST_PAUSE = 0.5  # seconds before the first restart; doubled for each one that follows soon
+FIRST_PAUSE = 0.1  # seconds before the first restart
+PAUSE_GROWTH = 4  # times as long before each one that follows soon
 LONGEST_PAUSE = 8.0
 STEADY = 30.0  # seconds after which a restarted node counts as healthy again
 MOST_RESTARTS = 5  # in a row
@@ -135,7 +136,7 @@ class NodeProcess:
             self.given_up = f"it crashed {self._crashes_in_a_row} times in a row"
         if self.given_up:
             return "not starting it again"
-        pause = min(FIRST_PAUSE * 2 ** (self._crashes_in_a_row - 1), LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * PAUSE_GROWTH ** (self._crashes_in_a_row - 1), LONGEST_PAUSE)
         self.restarts += 1
         self.restart_at = time.monotonic() + pause
         return f"starting it again in {pause:g} s"

@@ -62,7 +62,7 @@ def test_a_killed_node_is_named_and_started_again() -> None:
         assert starter.nodes["detector"].pid not in (None, first)
         assert starter.nodes["detector"].restarts == 1
         assert starter.nodes["camera"].restarts == 0
-        assert "detector was killed by SIGKILL: starting it again in 0.5 s" in output.getvalue()
+        assert "detector was killed by SIGKILL: starting it again in 0.1 s" in output.getvalue()
     finally:
         starter.stop()
     assert starter.exit_code == 0
@@ -81,7 +81,7 @@ def test_the_pause_before_a_restart_grows_up_to_a_limit() -> None:
     node.start()
     words = [node.plan_restart(respawn=True) for _ in range(5)]
     node.close_output()
-    assert words == [f"starting it again in {pause} s" for pause in ("0.5", "1", "2", "4", "8")]
+    assert words == [f"starting it again in {pause} s" for pause in ("0.1", "0.4", "1.6", "6.4", "8")]
 
 
 def test_without_respawn_a_crash_is_final_but_the_others_go_on() -> None:
