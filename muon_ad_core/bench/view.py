@@ -20,6 +20,7 @@ import numpy as np
 
 from muon_ad_core.bench.benchmark import LOWER, Measurement, Series
 from muon_ad_core.errors import ParameterError, UserError
+from muon_ad_core.view import require_web_server
 
 NAMESPACE = "bench_view"
 PORT = 8199
@@ -52,6 +53,7 @@ def measure(args: argparse.Namespace) -> Measurement:
         raise ParameterError(f"--seconds must be between 2 and 600, not {args.seconds:g}")
     if not 1 <= args.turns <= 100:
         raise ParameterError(f"--turns must be between 1 and 100, not {args.turns}")
+    require_web_server()
     from muon_ad_core.bench.witness import Witness
 
     with Witness() as witness:

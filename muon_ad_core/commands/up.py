@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muon_ad_core.errors import ParameterError
+from muon_ad_core.view import require_web_server
 
 if TYPE_CHECKING:
     from muon_ad_ros.bringup import NodeSpec
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.params_file is not None and not args.params_file.is_file():
         raise ParameterError(f"there is no parameter file {args.params_file}")
+    if args.view:
+        require_web_server()
     overrides: dict[str, dict[str, str]] = {}
     for text in args.overrides:
         node, parameter, value = parse_override(text)

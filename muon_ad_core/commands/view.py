@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 
+from muon_ad_core.view import require_web_server
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``muon-ad view``."""
@@ -28,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from muon_ad_ros.environment import child_environment
     from muon_ad_ros.starter import Starter, StartOptions
 
+    require_web_server()
     parameters = {"address": args.address, "port": args.port, "token": args.token}
     options = StartOptions(
         namespace=args.namespace, parameter_file=parameter_file("joint_task"), use_sim_time=args.use_sim_time
