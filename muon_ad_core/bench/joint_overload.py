@@ -15,15 +15,17 @@ WARM_S = 3.0  # until rates and levels have settled
 
 
 def measure_overload(session: TaskSession, rate: float, seconds: float) -> dict[str, Any]:
-    """Offer `rate` frames a second to style alone, then to style and detection, `seconds` each."""
-    usual = _camera_rate(session, rate)
-    try:
-        session.ask("transition", node="detector", transition="deactivate")
-        alone = _watch(session, seconds)
-        session.ask("transition", node="detector", transition="activate")
-        joint = _watch(session, seconds)
-    finally:
-        _camera_rate(session, usual)
+    """Offer `rate` frames a second to style alone, then to style and detection, `seconds` each.
+
+    Expects both active; the camera keeps that rate.
+    """
+    for worker in ("detector", "style_transfer"):
+        session.ask("transition", node=worker, transition="deactivate")
+    _set_camera_rate(session, rate)
+    session.ask("transition", node="style_transfer", transition="activate")
+    alone = _watch(session, seconds)
+    session.ask("transition", node="detector", transition="activate")
+    joint = _watch(session, seconds)
     return {
         "offered_hz": rate,
         "alone": alone,
@@ -33,14 +35,13 @@ def measure_overload(session: TaskSession, rate: float, seconds: float) -> dict[
     }
 
 
-def _camera_rate(session: TaskSession, rate: float) -> float:
-    """Set the camera's rate, which needs it cleaned up; returns the task's usual one."""
+def _set_camera_rate(session: TaskSession, rate: float) -> None:
+    """The camera has to be cleaned up for it."""
     for transition in ("deactivate", "cleanup"):
         session.ask("transition", node="camera", transition=transition)
     session.ask("set", node="camera", values={"rate": rate})
     for transition in ("configure", "activate"):
         session.ask("transition", node="camera", transition=transition)
-    return 30.0
 
 
 def _watch(session: TaskSession, seconds: float) -> dict[str, Any]:

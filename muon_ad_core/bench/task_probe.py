@@ -6,7 +6,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from muon_ad_msgs.msg import FrameTiming, SchedulerStatus, WorkerStatus
 from muon_ad_msgs.srv import ListStyles, LoadEngine
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
 from muon_ad_core.bench.helper_process import Message, serve
@@ -55,20 +54,22 @@ class TaskProbe:
             hear = partial(self._hear_timing, name)
             self._node.create_subscription(FrameTiming, f"{name}/timing", hear, qos.result_data())
         self._node.create_subscription(SchedulerStatus, "scheduler/status", self._hear_scheduler, qos.result_data())
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Leave the graph."""
-        rclpy.try_shutdown()
+        self._closing.set()
         self._thread.join()
         self._node.destroy_node()
+        rclpy.try_shutdown()
 
     def _spin(self) -> None:
         executor = SingleThreadedExecutor()
         executor.add_node(self._node)
-        with suppress(ExternalShutdownException):
-            executor.spin()
+        while not self._closing.is_set():
+            executor.spin_once(timeout_sec=0.1)
 
     def answer(self, request: Message) -> Message:
         """Do what `request["do"]` names; raises UserError when a node does not answer."""
