@@ -51,3 +51,14 @@ def test_between_threads_every_item_is_taken_or_superseded() -> None:
     thread.join()
     assert taken == sorted(taken)
     assert len(taken) + mailbox.superseded + (left is not None) == 5000
+
+
+def test_waiting_leaves_the_item_for_a_newer_one_to_replace() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    assert not mailbox.wait(timeout=0.0)
+    mailbox.put(1)
+    assert mailbox.wait(timeout=10.0)
+    assert mailbox.put(2) == 1
+    assert mailbox.take(timeout=0.0) == 2
+    mailbox.close()
+    assert not mailbox.wait(timeout=10.0)
