@@ -39,7 +39,7 @@ class DetectorTraining:
         weight_decay: decoupled, on convolution weights.
         ema: decay of the weights' moving average, which is what is evaluated and exported.
         seed: everything random follows from it.
-        bfloat16: compute convolutions in bfloat16 (CPUs with AMX or AVX512-BF16 and GPUs).
+        bfloat16: compute convolutions and Muon's iterations in bfloat16 (CPUs with AMX or AVX512-BF16 and GPUs).
     """
 
     steps: int = 0
@@ -179,7 +179,8 @@ def _optimizer(network: DetectorNet, extra: list[nn.Parameter], recipe: Detector
             {"params": matrices, "weight_decay": recipe.weight_decay, "relative_rate": 1.0},
             {"params": others, "use_muon": False, "relative_rate": 0.5},
         ]
-        return Muon(groups, lr=recipe.learning_rate)
+        precision = torch.bfloat16 if recipe.bfloat16 else torch.float32
+        return Muon(groups, lr=recipe.learning_rate, newton_schulz_dtype=precision)
     if recipe.optimizer == "adamw":
         groups = [
             {"params": matrices, "weight_decay": recipe.weight_decay, "relative_rate": 1.0},

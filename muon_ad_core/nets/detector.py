@@ -97,8 +97,9 @@ class DetectorNet(nn.Module):
             inputs = width
         self.stages = nn.ModuleList(stages)
         self.laterals = nn.ModuleList([ConvBlock(width, shape.pyramid, kernel=1) for width in shape.widths])
-        self.class_tower = ConvBlock(shape.pyramid, shape.pyramid)
-        self.box_tower = ConvBlock(shape.pyramid, shape.pyramid)
+        # One tower a stride: batch normalisation must not mix the statistics of the levels.
+        self.class_towers = nn.ModuleList([ConvBlock(shape.pyramid, shape.pyramid) for _ in STRIDES])
+        self.box_towers = nn.ModuleList([ConvBlock(shape.pyramid, shape.pyramid) for _ in STRIDES])
         self.class_head = nn.Conv2d(shape.pyramid, shape.classes, 1)
         self.box_head = nn.Conv2d(shape.pyramid, 4 * shape.bins, 1)
         for head, bias in ((self.class_head, BACKGROUND_LOGIT), (self.box_head, 0.0)):
@@ -131,8 +132,8 @@ class DetectorNet(nn.Module):
 
     def heads(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Class logits and distance-bin logits, as forward(), of a pyramid."""
-        scores = [self.class_head(self.class_tower(feature)) for feature in features]
-        boxes = [self.box_head(self.box_tower(feature)) for feature in features]
+        scores = [self.class_head(tower(feature)) for tower, feature in zip(self.class_towers, features)]
+        boxes = [self.box_head(tower(feature)) for tower, feature in zip(self.box_towers, features)]
         return location_rows(scores), location_rows(boxes)
 
 
