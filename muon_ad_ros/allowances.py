@@ -27,6 +27,7 @@ class Allowances:
         self._scene = SceneLevel(1)
         self._scene_index = 0
         self._distance_m = math.nan
+        self._settled_pid: int | None = None  # process of style that was seen to have its policy
 
     @property
     def style_is_real_time(self) -> bool:
@@ -57,11 +58,16 @@ class Allowances:
             self._distance_m = status.scene_distance_m
         if status.role == "style":
             self._style = status
+            if status.policy_asked == self._values["style.policy"]:
+                self._settled_pid = status.pid
             self._follow(status)
 
     def style_frame(self, total_ms: float, lost: int) -> str:
-        """Take in a stylised frame's age and the frames lost before it; returns a change of allowances in words."""
-        if self._budget is None:
+        """Take in a stylised frame's age and the frames lost before it; returns a change of allowances in words.
+
+        Frames of a style worker that has just begun, and was not heard to have its policy yet, tell nothing.
+        """
+        if self._budget is None or self._style is None or self._style.pid != self._settled_pid:
             return ""
         before, steps = self._budget.allowance, self._budget.given_up
         after = self._budget.frame(total_ms, lost)

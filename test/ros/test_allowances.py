@@ -120,6 +120,15 @@ def test_detection_yields_by_its_nice_value_where_style_was_refused() -> None:
     assert policy_settings("style", values(enabled=False), style_is_real_time=True)["scheduling.policy"] == "OTHER"
 
 
+def test_frames_before_style_has_its_policy_tell_nothing() -> None:
+    made = allowances(style(policy_asked="OTHER", policy_granted="OTHER", pid=7))
+    assert endanger(made, 30) == []
+    made.hear(style(pid=7))
+    assert endanger(made, 30) != []
+    made.hear(style(policy_asked="OTHER", policy_granted="OTHER", pid=8))
+    assert endanger(made, 30) == []
+
+
 def test_nothing_is_decided_before_style_was_heard() -> None:
     made = Allowances(values())
     assert made.style_frame(100.0, 5) == ""
