@@ -107,7 +107,7 @@ TABLES = (
         Cell("style", "s an image", "12.3 ± 0.5", Ours("replay-style", "latency_p50_ms", 4, 1e-3, "through ROS, p50")),
         Cell("style", "memory (GB)", "3.8", STUDENT_MEMORY),
         Cell("style", "processors (%)", "65", Ours("replay-style", "style_transfer_cpu_percent", 0, note="of one")),
-        Cell("detection", "s an image", "0.08 ± 0.1", Ours("demo", "detection_latency_p50_ms", 4, 1e-3, "beside style")),
+        Cell("detection", "s an image", "0.08 ± 0.1", Ours("demo", "detection_latency_p50_ms", 4, 1e-3)),
         Cell("detection", "memory (GB)", "2.1", Ours("replay-joint", "detector_rss_mb", 2, 1e-3)),
         Cell("joint", "s an image", "12.4 ± 0.6", Ours("replay-joint", "latency_p50_ms", 4, 1e-3, "through ROS, p50")),
         Cell("joint", "added (s)", "0.1", Ours("joint", "added_ms_median", 4, 1e-3)),

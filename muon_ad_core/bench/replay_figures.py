@@ -20,7 +20,7 @@ from muon_ad_core.bench.witness import Stall
 
 SOURCE, TRANSPORT_IN, TRANSPORT_OUT, MACHINE = "player", "transport to the graph", "transport of the result", "machine"
 RECEPTION = "reception"
-LATE_FACTOR, LATE_EXTRA_MS = 2.0, 10.0
+LATE_SHARE, LATE_EXTRA_MS = 0.5, 10.0
 PERCENTS = (50.0, 90.0, 99.0, 99.9)
 
 
@@ -87,12 +87,15 @@ def describe_run(record: RunRecord, deadline_ms: float) -> dict[str, Any]:
 
 
 def locate_losses(record: RunRecord) -> dict[str, int]:
-    """Frames without a result, by where they were seen last."""
+    """Frames without a result, by where they were seen last; a stall of the whole machine explains those around it."""
     places: Counter[str] = Counter()
+    usual_ns = round(statistics.median(record.latencies_ms() or [0.0]) * 1e6)
     for sent in record.sent:
         if sent.key in record.received:
             continue
-        if sent.key in record.timings:
+        if _stalled(record, sent, sent.sent_ns + usual_ns):
+            places[MACHINE] += 1
+        elif sent.key in record.timings:
             places[TRANSPORT_OUT] += 1
         elif sent.key in record.seen:
             places[record.worker] += 1
@@ -102,7 +105,7 @@ def locate_losses(record: RunRecord) -> dict[str, int]:
 
 
 def locate_delays(record: RunRecord) -> dict[str, int]:
-    """Late frames (twice the median latency and 10 ms more than it), by what took the time.
+    """Late frames (half the median latency, and 10 ms, more than it), by what took the time.
 
     A stall of the whole machine explains what happens during it; else the stage that took most beyond its own median.
     """
@@ -112,12 +115,12 @@ def locate_delays(record: RunRecord) -> dict[str, int]:
     names = {name for _, stages in rows for name in stages}
     usual = {name: statistics.median(stages.get(name, 0.0) for _, stages in rows) for name in names}
     middle = statistics.median(sum(stages.values()) for _, stages in rows)
-    limit = max(LATE_FACTOR * middle, middle + LATE_EXTRA_MS)
+    limit = middle + max(LATE_SHARE * middle, LATE_EXTRA_MS)
     causes: Counter[str] = Counter()
     for sent, stages in rows:
         if sum(stages.values()) > limit:
             worst = max(stages, key=lambda name: stages[name] - usual[name])
-            causes[MACHINE if _stalled(record, sent) else worst] += 1
+            causes[MACHINE if _stalled(record, sent, record.received[sent.key]) else worst] += 1
     return dict(causes)
 
 
@@ -175,10 +178,12 @@ def _stages_ms(record: RunRecord, sent: Sent) -> dict[str, float]:
     return stages
 
 
-def _stalled(record: RunRecord, sent: Sent) -> bool:
-    """Whether the machine stood still while the frame was on its way (stalls are told on the clock of the stamps)."""
-    due_ns = sent.key[0] - (sent.sent_ns - sent.due_ns)
-    end_ns = sent.key[0] + record.received[sent.key] - sent.sent_ns
+def _stalled(record: RunRecord, sent: Sent, until_ns: int) -> bool:
+    """Whether the machine stood still between the frame's due time and `until_ns`.
+
+    Stalls are told on the clock that made the stamps, not on the monotonic one.
+    """
+    due_ns, end_ns = (sent.key[0] + at - sent.sent_ns for at in (sent.due_ns, until_ns))
     return any(stall.time_ns < end_ns and due_ns < stall.time_ns + stall.milliseconds * 1e6 for stall in record.stalls)
 
 

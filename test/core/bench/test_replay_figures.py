@@ -98,6 +98,8 @@ def test_a_late_frame_is_traced_to_what_took_the_time(extra: str, cause: str) ->
 def test_a_stall_of_the_machine_explains_what_is_late_during_it() -> None:
     stall = Stall(STAMP0 + LATE * PERIOD + 3 * MS, 80.0)
     assert locate_delays(make_record({"infer": 80.0}, stalls=[stall])) == {MACHINE: 1}
+    lost = make_record(without=("timings", "received"), stalls=[stall])
+    assert locate_losses(lost) == {MACHINE: 1}
     elsewhere = Stall(STAMP0 + (LATE + 20) * PERIOD, 80.0)
     assert locate_delays(make_record({"infer": 80.0}, stalls=[elsewhere])) == {"style_transfer: infer": 1}
 
