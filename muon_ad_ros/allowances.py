@@ -47,7 +47,7 @@ class Allowances:
     def configure(self, values: Values) -> None:
         """Take over the scheduler's parameters; enabling it anew begins with the best allowance."""
         if values["enabled"] and not self._values["enabled"]:
-            self._levels, self._budget = [], None
+            self._levels, self._budget, self._settled_pid = [], None, None
         self._values = values
         if self._style is not None:
             self._follow(self._style)
