@@ -45,7 +45,7 @@ def test_levels_keep_their_own_statistics() -> None:
         for _ in range(80):
             trained, _ = network.train()(pictures)
         used, _ = network.eval()(pictures)
-    assert (trained - used).abs().max() < 0.1 * trained.std()
+    assert (trained - used).abs().max() < 0.3 * trained.std()
 
 
 def test_distances_are_the_expected_bin() -> None:
