@@ -39,13 +39,13 @@ def test_levels_keep_their_own_statistics() -> None:
     torch.nn.init.normal_(network.class_head.weight)
     for level, lateral in enumerate(network.laterals):
         assert isinstance(lateral, ConvBlock)
-        torch.nn.init.constant_(lateral.norm.weight, 10.0**level)  # levels of very different scale
+        torch.nn.init.constant_(lateral.norm.weight, 10.0 ** (2 - level))  # levels of very different scale
     pictures = torch.rand(4, 3, 128, 128)
     with torch.no_grad():
         for _ in range(80):
             trained, _ = network.train()(pictures)
         used, _ = network.eval()(pictures)
-    assert (trained - used).abs().max() < 0.3 * trained.std()
+    assert (trained - used).abs().mean() < 0.1 * trained.std()
 
 
 def test_distances_are_the_expected_bin() -> None:
