@@ -30,6 +30,8 @@ ABOUT = {
     "cameras": "An emulated depth camera through the real driver path and nodes.",
     "joint": "Style transfer and detection on one machine, and each alone.",
     "view": "The live page in a browser: how fast pictures come, and what serving them costs.",
+    "quality": "Photographs that ship with scikit-image, redrawn in every style: how like the photograph the result "
+    "still is, how much fine detail it has beside it, and how long one image takes.",
     "paper": "The tables of the paper with what was measured here beside its figures.",
     "eval images": "Quality of pictures against their references.",
     "eval video": "Steadiness of a stylised sequence.",
@@ -50,11 +52,10 @@ def render(documents: Sequence[Document]) -> str:
 
 
 def _opening(documents: Sequence[Document]) -> str:
-    rows = [["", "measured", "on", "with"]]
+    rows = [["", "measured (UTC)", "with"]]
     for number, document in enumerate(documents, start=1):
-        machine = document["machine"]
-        processor = f"{machine['processor']}, {machine['processors']} processors"
-        rows.append([f"{number}. {document['benchmark']}", document["created"], processor, _short(document["config"])])
+        measured = document["created"][:16].replace("T", " ")
+        rows.append([f"{number}. {document['benchmark']}", measured, _short(document["config"])])
     return (
         "<h1>Muon-AD: measurements</h1><p>Muon-AD redraws a robot's camera pictures in the style of a painting while "
         "they come, and detects objects beside it, as ROS&nbsp;2 nodes. This page shows results of its own benchmarks; "
@@ -111,7 +112,7 @@ def _samples(document: Document) -> str:
             f"{label} {percentile(values, percent):.4g}" for percent, label in ((50, "p50"), (99, "p99"))
         )
         runs = len([run for run in series["runs"] if run])
-        note = f"{len(values)} samples in {runs} run{'s' if runs > 1 else ''}; {spread} {series['unit']}"
+        note = f"{len(values)} samples in {runs} run{'s' if runs > 1 else ''}; {spread} {series['unit']}".strip()
         better = BETTER[series["better"]]
         parts.append(
             f"<h3>{escape(_readable(name))}</h3><p class='note'>{escape(f'{note}. {better}'.strip())}</p>"
@@ -185,6 +186,8 @@ def _readable(key: str) -> str:
 def _number(value: Any) -> str:
     if value is None:
         return "–"
+    if isinstance(value, int) and _is_number(value):
+        return f"{value:,}"
     return f"{value:.4g}" if _is_number(value) else str(value)
 
 

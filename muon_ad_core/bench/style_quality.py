@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 SIZE = (640, 480)
 TIMED_RUNS = 5
+TILE, COLUMNS = (256, 192), 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args: argparse.Namespace) -> Measurement:
     """Measure; raises a UserError when the engine or the weights cannot be read."""
     import cv2
+    import numpy as np
 
     from muon_ad_core.bench.benchmark import HIGHER, LOWER, NEITHER, Measurement, Series
     from muon_ad_core.bench.inputs import describe_input
@@ -43,7 +45,10 @@ def measure(args: argparse.Namespace) -> Measurement:
     stylizer = Stylizer(EnginePackage.load(folder))
     if args.level:
         stylizer.set_level(args.level)
-    photographs = [cv2.resize(load_photograph(name), SIZE, interpolation=cv2.INTER_AREA) for name in PHOTOGRAPHS]
+    originals = map(load_photograph, PHOTOGRAPHS)
+    photographs = [
+        np.asarray(cv2.resize(picture, SIZE, interpolation=cv2.INTER_AREA), np.uint8) for picture in originals
+    ]
     running = {metric.__name__: RunningMean(metric) for metric in (ssim, psnr, high_frequency_retention)}
     fid = None
     if args.weights is not None:
@@ -54,7 +59,7 @@ def measure(args: argparse.Namespace) -> Measurement:
         fid = FrechetScore(network)
         for photograph in photographs:
             fid.add_reference(photograph[None])
-    rows: list[NDArray[Any]] = []
+    shown = [photographs[0]]
     for style in stylizer.style_names():
         stylizer.set_style(style)
         results = [stylizer.run(photograph).copy() for photograph in photographs]
@@ -63,7 +68,7 @@ def measure(args: argparse.Namespace) -> Measurement:
                 mean.add(result, photograph)
             if fid is not None:
                 fid.add_generated(result[None])
-        rows.append(_row([photographs[0], *results]))
+        shown.append(results[0])
     times = _times(stylizer, photographs[0])
     summary: dict[str, Any] = {name: mean.mean for name, mean in running.items()}
     if fid is not None:
@@ -76,7 +81,7 @@ def measure(args: argparse.Namespace) -> Measurement:
     samples = {name: Series("", [mean.values], better.get(name, LOWER)) for name, mean in running.items()}
     config = {"engine": args.engine, "level": stylizer.level, "backend": stylizer.backend, "photographs": PHOTOGRAPHS}
     text = "\n".join(f"{name:32} {'-' if value is None else f'{value:.4g}'}" for name, value in summary.items())
-    pictures = [_sheet(rows, stylizer.style_names())]
+    pictures = [_sheet(shown, stylizer.style_names())]
     return Measurement(config, {}, summary, text, [describe_input(folder)], samples, pictures=pictures)
 
 
@@ -97,19 +102,16 @@ def _levels(folder: Path) -> list[dict[str, Any]]:
     return levels
 
 
-def _row(pictures: list[NDArray[np.uint8]]) -> NDArray[Any]:
-    import cv2
-    import numpy as np
-
-    return np.hstack([cv2.resize(picture, (240, 180), interpolation=cv2.INTER_AREA) for picture in pictures])
-
-
-def _sheet(rows: list[NDArray[Any]], styles: list[str]) -> Picture:
+def _sheet(pictures: list[NDArray[np.uint8]], styles: list[str]) -> Picture:
+    """One photograph in every style, a few in a row."""
     import cv2
     import numpy as np
 
     from muon_ad_core.bench.benchmark import Picture
 
+    small: list[Any] = [cv2.resize(picture, TILE, interpolation=cv2.INTER_AREA) for picture in pictures]
+    small += [np.full_like(small[0], 255)] * (-len(small) % COLUMNS)
+    rows = [np.hstack(small[first : first + COLUMNS]) for first in range(0, len(small), COLUMNS)]
     sheet = np.vstack(rows)[..., ::-1]
-    jpeg = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 82])[1].tobytes()
-    return Picture(f"A photograph, and four photographs in each style, row by row: {', '.join(styles)}", jpeg)
+    jpeg = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+    return Picture(f"A photograph and what became of it, row by row: {', '.join(styles)}", jpeg)

@@ -51,10 +51,11 @@ def estimate_flow(previous: NDArray[np.uint8], picture: NDArray[np.uint8]) -> tu
     empty = np.zeros((*grey_now.shape, 2), np.float32)
     backward = search.calc(grey_now, grey_before, empty.copy())
     forward = search.calc(grey_before, grey_now, empty)
-    there, inside = warp(forward, -backward)
+    flow = np.asarray(-backward, np.float32)
+    there, inside = warp(forward, flow)
     disagreement = np.sum((backward + there) ** 2, axis=2)
     tolerance = 0.01 * (np.sum(backward**2, axis=2) + np.sum(there**2, axis=2)) + 0.5
-    return np.asarray(-backward, np.float32), inside & (disagreement < tolerance)
+    return flow, inside & (disagreement < tolerance)
 
 
 class TemporalWarpingError:
