@@ -12,13 +12,15 @@ from muon_ad_core.bench.task_session import TaskSession
 
 NANOSECONDS = 1_000_000_000
 WARM_S = 3.0  # until rates and levels have settled
+CAMERA_PRIORITY = 60  # above style's: a camera's frames are offered whatever style does
 
 
 def measure_overload(session: TaskSession, rate: float, seconds: float) -> dict[str, Any]:
     """Offer `rate` frames a second to style alone, then to style and detection, `seconds` each.
 
-    Expects both active; the camera keeps that rate.
+    Expects both active; the camera keeps that rate, and a priority above style's.
     """
+    session.ask("set", node="scheduler", values={"source.priority": CAMERA_PRIORITY})
     for worker in ("detector", "style_transfer"):
         session.ask("transition", node=worker, transition="deactivate")
     _set_camera_rate(session, rate)
@@ -46,14 +48,16 @@ def _set_camera_rate(session: TaskSession, rate: float) -> None:
 
 def _watch(session: TaskSession, seconds: float) -> dict[str, Any]:
     session.pause(WARM_S)
-    begin_ns, memory = time.time_ns(), _memory(session)
+    begin_ns, memory, camera = time.time_ns(), _memory(session), session.ask("look")["workers"]["camera"]
     session.pause(seconds)
-    end_ns = time.time_ns()
+    end_ns, camera_after = time.time_ns(), session.ask("look")["workers"]["camera"]
+    published = camera_after["frames_out"] - camera["frames_out"]
     session.pause(1.0)
     timings = session.ask("timings", begin_ns=begin_ns, end_ns=end_ns)
     scheduler = session.ask("look")["scheduler"]
     style = timings["style_transfer"]
     return {
+        "camera_hz": published / max(1e-3, camera_after["heard"] - camera["heard"]),
         "style_hz": len(style) / seconds,
         "detection_hz": len(timings["detector"]) / seconds,
         "by_second": _by_second(style, begin_ns, int(seconds)),
