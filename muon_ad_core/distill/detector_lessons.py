@@ -48,6 +48,8 @@ class Lesson(Protocol):
 
     feature_width: int
     """Channels of a teacher's features that the network is to guess, 0 for none."""
+    description: str
+    """How it teaches, for the model card."""
 
     def batch(self, seed: int, step: int, count: int, size: int, progress: float) -> Batch:
         """`count` pictures of about `size` pixels a side, at `progress` (0..1) of the run."""
@@ -75,6 +77,7 @@ class BoxLesson:
     """Augmented views of annotated photographs; each picture of each set is seen equally often."""
 
     feature_width = 0
+    description = "Boxes: task-aligned assignment, quality focal loss, GIoU, distribution focal loss; mosaics, zoom, mirror, colour."
 
     def __init__(self, caches: Sequence[PictureCache]) -> None:
         self._caches = caches
@@ -116,6 +119,10 @@ class MapLesson:
     """Stored views with teachers' maps. Maps may still be written while a training runs: they are read as they come."""
 
     feature_width = FEATURE_WIDTH
+    description = (
+        "Teachers' maps of whole views: cross-entropy to their scores, divergence from their distances, GIoU, correlation "
+        "with their features; mosaics, zoom, mirror, colour."
+    )
 
     def __init__(self, maps: MapSet) -> None:
         self._maps = maps

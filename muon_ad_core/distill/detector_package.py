@@ -76,6 +76,7 @@ def export_detector(
         "network": shape.as_dict(),
         "training": {
             "command": "muon-ad train detector",
+            "method": trainer.lesson.description,
             "steps_done": trainer.step,
             "hours": round(trainer.seconds / 3600, 2),
             **asdict(trainer.recipe),
@@ -153,14 +154,15 @@ scores and distance distributions of every location, decoded by `muon_ad_core.de
 ## Training
 {training["steps_done"]:,} steps of {training["batch"]} pictures ({training["hours"]} h of wall time), inputs of
 {training["start_size"]} to {training["size"]} pixels, optimiser {training["optimizer"]}, seed {training["seed"]}.
-Quality focal loss, GIoU, distribution focal loss, task-aligned assignment; mosaics, zoom, mirror, colour; the exported
-weights are a moving average. Data:
+{training["method"]}
+The exported weights are a moving average. Data:
 
 {data}
 
 {training["note"]}
 
-`{WEIGHTS}` (float16) lets the training go on. Train again: `muon-ad train detector --data coco.json --run DIR`
+`{WEIGHTS}` (float16) lets the training go on: `muon-ad train detector --start PACKAGE`. docs/train.md tells how to train
+again.
 
 ## Metrics
 {metrics}
