@@ -77,7 +77,8 @@ class BoxLesson:
     """Augmented views of annotated photographs; each picture of each set is seen equally often."""
 
     feature_width = 0
-    description = "Boxes: task-aligned assignment, quality focal loss, GIoU, distribution focal loss; mosaics, zoom, mirror, colour."
+    description = "Boxes: task-aligned assignment, quality focal loss, GIoU, distribution focal loss; mosaics, zoom, mirror, "
+        "colour."
 
     def __init__(self, caches: Sequence[PictureCache]) -> None:
         self._caches = caches
@@ -120,8 +121,8 @@ class MapLesson:
 
     feature_width = FEATURE_WIDTH
     description = (
-        "Teachers' maps of whole views: cross-entropy to their scores, divergence from their distances, GIoU, correlation "
-        "with their features; mosaics, zoom, mirror, colour."
+        "Teachers' maps of whole views: cross-entropy to their scores, divergence from their distances, GIoU, "
+        "correlation with their features; mosaics, zoom, mirror, colour."
     )
 
     def __init__(self, maps: MapSet) -> None:

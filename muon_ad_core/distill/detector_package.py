@@ -161,8 +161,8 @@ The exported weights are a moving average. Data:
 
 {training["note"]}
 
-`{WEIGHTS}` (float16) lets the training go on: `muon-ad train detector --start PACKAGE`. docs/train.md tells how to train
-again.
+`{WEIGHTS}` (float16) lets the training go on: `muon-ad train detector --start PACKAGE`. docs/train.md tells
+how to train again.
 
 ## Metrics
 {metrics}
