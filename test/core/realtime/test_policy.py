@@ -142,6 +142,7 @@ def test_read_policy_covers_threads_of_this_process() -> None:
     thread.start()
     try:
         assert thread.native_id in policy.thread_ids()
+        assert apply_policy(PolicyRequest("OTHER")).reason == ""
         assert read_policy().policy == "OTHER"
         assert holds(PolicyRequest("OTHER"))
     finally:
