@@ -77,8 +77,10 @@ class BoxLesson:
     """Augmented views of annotated photographs; each picture of each set is seen equally often."""
 
     feature_width = 0
-    description = "Boxes: task-aligned assignment, quality focal loss, GIoU, distribution focal loss; mosaics, zoom, mirror, "
+    description = (
+        "Boxes: task-aligned assignment, quality focal loss, GIoU, distribution focal loss; mosaics, zoom, mirror, "
         "colour."
+    )
 
     def __init__(self, caches: Sequence[PictureCache]) -> None:
         self._caches = caches
