@@ -85,4 +85,7 @@ def serve(answer: Callable[[Message], Message]) -> None:
             reply = answer(json.loads(line))
         except UserError as error:
             reply = {"error": str(error)}
-        print(json.dumps(reply), flush=True)
+        try:
+            print(json.dumps(reply), flush=True)
+        except BrokenPipeError:  # the parent has been killed
+            return

@@ -91,6 +91,7 @@ class Session:
         """`bag` None: a source that runs already is measured (mode live)."""
         self._graph, self._bag, self._buffer_bytes, self._log = graph, bag, buffer_bytes, log
         self._stack = ExitStack()
+        self._witness = Witness()
         self.stalls = Stalls("not run", 0.0)
         self.player_facts: dict[str, Any] = {}
 
@@ -108,7 +109,7 @@ class Session:
 
     def _start(self) -> None:
         environment = child_environment()
-        self._witness = self._stack.enter_context(Witness())
+        self._stack.enter_context(self._witness)
         self._monitor = self._stack.enter_context(HelperProcess("muon_ad_core.bench.replay_monitor", environment))
         self._player = None
         if self._bag is not None:
