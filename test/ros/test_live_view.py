@@ -90,8 +90,17 @@ def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
         return json.load(error)
 
 
+def roles(seen: dict[str, list[Any]]) -> set[str]:
+    """Roles of the nodes that a page knows of by now."""
+    return {worker["role"] for worker in seen["nodes"][-1]["workers"].values()}
+
+
 def test_everything_that_moves_reaches_a_page(view: str) -> None:
-    seen = watch(view, STREAMS, lambda seen: all(len(seen.get(stream, ())) >= 3 for stream in (*STREAMS, "nodes")))
+    def complete(seen: dict[str, list[Any]]) -> bool:
+        streams = all(len(seen.get(stream, ())) >= 3 for stream in (*STREAMS, "nodes"))
+        return streams and roles(seen) == {"source", "style", "detection"}
+
+    seen = watch(view, STREAMS, complete)
     for stream in ("color", "stylized", "depth"):
         stamps = [about["stamp"] for about, _ in seen[stream]]
         assert stamps == sorted(set(stamps))
@@ -101,8 +110,7 @@ def test_everything_that_moves_reaches_a_page(view: str) -> None:
     assert np.abs(seen["color"][-1][1].astype(int) - seen["stylized"][-1][1]).mean() > 5.0
     assert 0.0 < seen["depth"][-1][0]["near"] < seen["depth"][-1][0]["far"]
     assert all(total > 0.0 for _, total, _ in seen["style_timing"][-1]["frames"])
-    workers = seen["nodes"][-1]["workers"]
-    assert {worker["role"] for worker in workers.values()} == {"source", "style", "detection"}
+    assert roles(seen) == {"source", "style", "detection"}
 
 
 def test_pictures_are_taken_only_while_a_page_watches_them(view: str, probe: Any, wait_until: Any) -> None:
@@ -234,7 +242,7 @@ def test_a_wrong_token_gets_nothing(browser: Any, view: str, start_node: Any, wa
     assert set(answers) <= {401}
     page.get_by_label("Token").fill(TOKEN)
     page.get_by_role("button").click()
-    page.wait_for_selector("[data-pane=stylized]:not(.stale)")
+    page.get_by_text("Connected", exact=True).wait_for()
     assert TOKEN not in page.url
     assert node.stop() == 0
     page.get_by_text("Connection lost").first.wait_for()
