@@ -12,7 +12,7 @@ import numpy as np
 from muon_ad_core.detect.detector import Detections
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-TEXT_SCALE_AT_480 = 0.45
+TEXT_SCALE_AT_480 = 0.5
 
 
 def class_colour(label: int) -> tuple[int, int, int]:
@@ -25,7 +25,7 @@ def draw_detections(rgb: np.ndarray, detections: Detections, classes: Sequence[s
     """A copy of the picture (H, W, 3) uint8 with boxes, class names and scores in per cent."""
     drawn = rgb.copy()
     scale = max(0.3, TEXT_SCALE_AT_480 * min(rgb.shape[:2]) / 480)
-    thickness = max(1, round(2 * scale))
+    thickness = max(1, round(4 * scale))
     for box, score, label in reversed(list(detections)):  # the best on top
         colour = class_colour(label)
         x1, y1, x2, y2 = (round(float(side)) for side in box)

@@ -160,9 +160,7 @@ def detection_loss(
     with torch.no_grad():
         boxes = boxes_of(bin_logits, centres, strides, bins)
         scores = class_logits.sigmoid()
-        assigned = [
-            assign(target, centres, strides, score, box) for target, score, box in zip(targets, scores, boxes)
-        ]
+        assigned = [assign(target, centres, strides, score, box) for target, score, box in zip(targets, scores, boxes)]
     wanted = torch.stack([assignment.scores for assignment in assigned])
     weights = torch.stack([assignment.weights for assignment in assigned])
     mass = wanted.sum().clamp(min=1.0)
