@@ -20,9 +20,7 @@ BOX = [8.0, 6.0, 24.0, 20.0]
 def coco_file(tmp_path: Path) -> Path:
     """One picture of half the annotated size, with a person and a car at the same place."""
     cv2.imwrite(str(tmp_path / "0.png"), np.zeros((24, 32, 3), np.uint8))
-    annotations = [
-        {"id": i, "image_id": 0, "category_id": i, "bbox": BOX, "area": 480, "iscrowd": 0} for i in (1, 2)
-    ]
+    annotations = [{"id": i, "image_id": 0, "category_id": i, "bbox": BOX, "area": 480, "iscrowd": 0} for i in (1, 2)]
     categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}]
     images = [{"id": 0, "file_name": "0.png", "width": 64, "height": 48}]
     file = tmp_path / "coco.json"
