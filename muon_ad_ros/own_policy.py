@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from muon_ad_core.errors import ParameterError
-from muon_ad_core.realtime.memory import freeze_garbage_collector, lock_working_set, unlock
+from muon_ad_core.realtime.memory import freeze_garbage_collector, lock_working_set, return_freed_memory, unlock
 from muon_ad_core.realtime.policy import (
     MAX_NICE,
     MAX_PRIORITY,
@@ -113,6 +114,19 @@ class OwnPolicy:
     def warm(self) -> None:
         """The process has everything it works with: what is alive now is left out of garbage collection."""
         freeze_garbage_collector()
+
+    @contextmanager
+    def unlocked(self) -> Iterator[None]:
+        """While an engine takes another's place: pages that are freed cannot go back to the system while locked."""
+        if self._locked:
+            unlock()
+        return_freed_memory()
+        try:
+            yield
+        finally:
+            return_freed_memory()
+            if self._locked:
+                self._memory_reason = lock_working_set()
 
     def keep(self) -> None:
         """Bring threads that were started since under the policy, and read the grant anew."""

@@ -194,7 +194,8 @@ class FrameWorker(ReportingNode):
         try:
             if not self.is_configured():
                 raise EngineError("the node is not configured: set its parameter engine, then configure it")
-            loaded = await self.in_background(lambda: self._open(request.path))
+            with self.policy.unlocked():
+                loaded = await self.in_background(lambda: self._open(request.path))
             if not self.is_configured():
                 raise EngineError("the node was cleaned up while the engine was being loaded")
             self.check_settings(loaded.runner, self.parameters.values)

@@ -38,6 +38,13 @@ def unlock() -> None:
     _libc.munlockall()
 
 
+def return_freed_memory() -> None:
+    """Give memory that was freed back to the system, as far as the C library can (glibc); locked pages stay."""
+    trim = getattr(_libc, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def locked_mb() -> float:
     """Memory of this process that is locked in RAM, in 1e6 bytes."""
     with open("/proc/self/status", encoding="ascii") as status:

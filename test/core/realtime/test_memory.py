@@ -3,8 +3,11 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
+
+import pytest
 
 LOCK = """
 import json, resource
@@ -27,6 +30,20 @@ from muon_ad_core.realtime.memory import freeze_garbage_collector
 kept = [[] for _ in range(10_000)]
 frozen = freeze_garbage_collector()
 print(json.dumps({"frozen": frozen, "watched": len(gc.get_objects())}))
+"""
+
+
+TRIM = """
+import json
+from muon_ad_core.realtime.memory import return_freed_memory
+def resident_mb():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+blocks = [bytes(60_000) for _ in range(1000)]  # small enough to lie in the heap; the last one keeps its top in use
+last = bytes(60_000)
+full = resident_mb()
+del blocks
+return_freed_memory()
+print(json.dumps({"full": full, "after": resident_mb()}))
 """
 
 
@@ -57,3 +74,9 @@ def test_what_is_alive_is_left_out_of_garbage_collection() -> None:
     report = run_in_child(FREEZE)
     assert report["frozen"] > 10_000
     assert report["watched"] < 1000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives freed memory back on request")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    report = run_in_child(TRIM)
+    assert report["full"] - report["after"] > 40
