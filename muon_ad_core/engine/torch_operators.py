@@ -9,6 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
+from muon_ad_core.errors import EngineError
+
 Tensor = torch.Tensor
 Inputs = Sequence[Any]
 Attributes = Mapping[str, Any]
@@ -37,7 +39,7 @@ def _convolve(inputs: Inputs, attributes: Attributes) -> Tensor:
     top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
     bias = inputs[2] if len(inputs) > 2 else None
     if (top, left) != (bottom, right):
-        raise NotImplementedError("unequal padding")
+        raise EngineError("backend torch cannot pad a convolution unequally: take another backend for this graph.")
     return functional.conv2d(
         inputs[0],
         inputs[1],
@@ -77,7 +79,7 @@ def _unsqueeze(inputs: Inputs, attributes: Attributes) -> Tensor:
 def _resize(inputs: Inputs, attributes: Attributes) -> Tensor:
     mode = (attributes.get("mode"), attributes.get("coordinate_transformation_mode"), attributes.get("nearest_mode"))
     if mode != (b"nearest", b"asymmetric", b"floor"):
-        raise NotImplementedError(f"Resize {mode}")
+        raise EngineError(f"backend torch cannot resize by {mode}: take another backend for this graph.")
     if len(inputs) > 3 and inputs[3] is not None:
         return functional.interpolate(inputs[0], size=inputs[3].tolist()[2:], mode="nearest")
     return functional.interpolate(inputs[0], scale_factor=inputs[2].tolist()[2:], mode="nearest")
