@@ -30,5 +30,11 @@ def yield_to_other_sessions(nice: int) -> bool:
 
 
 def read() -> int:
-    """The nice value of this process's session; raises OSError where sessions are not grouped."""
-    return int(OWN.read_text(encoding="ascii").split()[-1])
+    """The nice value of this process's session; raises OSError where it is in no group of that kind.
+
+    The file is there but empty for a process which a control group holds, as containers' processes often are.
+    """
+    words = OWN.read_text(encoding="ascii").split()
+    if not words:
+        raise OSError(f"{OWN} is empty: this process is in no session's group.")
+    return int(words[-1])

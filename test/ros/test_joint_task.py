@@ -49,15 +49,18 @@ def stepping(starter: Starter, condition: Any) -> Any:
     return holds
 
 
+def stamps_of(images: list[Image]) -> set[tuple[int, int]]:
+    return {(image.header.stamp.sec, image.header.stamp.nanosec) for image in images}
+
+
 def test_pictures_and_detections_flow_side_by_side(starter: Starter, probe: Any, wait_until: Any) -> None:
     pictures = probe.listen(f"/{NAMESPACE}/stylized/image_raw", Image, reliable=False)
     sources = probe.listen(f"/{NAMESPACE}/color/image_raw", Image, reliable=False)
     detections = probe.listen(f"/{NAMESPACE}/detections", Detection2DArray)
     enough = stepping(starter, lambda: len(pictures) >= 10 and len(detections) >= 5)
     wait_until(enough, "ten stylised pictures and five detection messages")
-    stamps = {(image.header.stamp.sec, image.header.stamp.nanosec) for image in sources}
-    common = [image for image in pictures if (image.header.stamp.sec, image.header.stamp.nanosec) in stamps]
-    assert common
+    common = stepping(starter, lambda: stamps_of(pictures) & stamps_of(sources))
+    wait_until(common, "a stylised picture with the stamp of a camera picture")
     assert {image.header.frame_id for image in pictures} == {"camera_color_optical_frame"}
     assert probe.get_parameter(f"/{NAMESPACE}/style_transfer", "strength") == 0.5
 
