@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Muon: momentum, orthogonalised by Newton-Schulz iterations, for parameters of any number of dimensions.
 
+`MuonWeightRule` is the update of one weight, `Muon` the PyTorch optimiser; `muon_latent` has the rule of latents.
 Keller Jordan et al., 2024; the update agrees with `torch.optim.Muon` where both apply (2-D parameters). Convolution
 weights (O, I, kh, kw) are seen as (O, I*kh*kw) matrices; parameters with fewer than two dimensions go to AdamW in the
 same optimiser.
@@ -9,22 +10,29 @@ same optimiser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from muon_ad_core.distill.update_rules import AdamRule, State
+
 NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.775, 2.0315)
+LARGE_SIDE = 256
+"""Matrices whose smaller side has at least so many rows are iterated in bfloat16, smaller ones in float32."""
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5, dtype: torch.dtype = torch.float32) -> Tensor:
+def orthogonalise(matrix: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -> Tensor:
     """Approximate the orthogonal polar factor U V^T of matrices (..., A, B) by Newton-Schulz iterations.
 
     The quintic iteration drives every singular value into about [0.7, 1.2]; it does not converge to 1 exactly.
-    dtype is what the iterations are computed in; the result has the dtype of `matrix`.
+    dtype is what the iterations are computed in (None: by size, see LARGE_SIDE); the result has the dtype of `matrix`.
     """
     a, b, c = NEWTON_SCHULZ_COEFFICIENTS
+    if dtype is None:
+        dtype = torch.bfloat16 if min(matrix.shape[-2:]) >= LARGE_SIDE else torch.float32
     iterate = matrix.to(dtype)
     tall = iterate.shape[-2] > iterate.shape[-1]
     if tall:
@@ -39,6 +47,34 @@ def orthogonalise(matrix: Tensor, steps: int = 5, dtype: torch.dtype = torch.flo
 def match_rms_adamw_scale(rows: int, columns: int) -> float:
     """Step size factor 0.2 * sqrt(max(A, B)) that gives an orthogonal update the RMS of an AdamW update."""
     return 0.2 * max(rows, columns) ** 0.5
+
+
+def momentum_direction(gradient: Tensor, state: State, momentum: float, nesterov: bool) -> Tensor:
+    """Move the momentum buffer in `state` towards the gradient, and the direction that follows from it."""
+    if not state:
+        state["momentum_buffer"] = torch.zeros_like(gradient)
+    buffer: Tensor = state["momentum_buffer"]
+    buffer.lerp_(gradient, 1 - momentum)
+    return gradient.lerp(buffer, momentum) if nesterov else buffer
+
+
+@dataclass(frozen=True)
+class MuonWeightRule:
+    """Muon's update of a weight (O, ...), seen as a matrix (O, the rest), with `match_rms_adamw_scale`."""
+
+    momentum: float = 0.95
+    nesterov: bool = True
+    weight_decay: float = 0.0
+    newton_schulz_steps: int = 5
+    newton_schulz_dtype: torch.dtype | None = None
+
+    def change(self, target: Tensor, gradient: Tensor, state: State) -> Tensor:
+        """See `update_rules.UpdateRule.change`."""
+        direction = momentum_direction(gradient, state, self.momentum, self.nesterov)
+        matrix = direction.reshape(direction.shape[0], -1)
+        update = orthogonalise(matrix, self.newton_schulz_steps, self.newton_schulz_dtype)
+        update = update.reshape(target.shape) * -match_rms_adamw_scale(*matrix.shape)
+        return update.sub_(target, alpha=self.weight_decay) if self.weight_decay else update
 
 
 class Muon(Optimizer):
@@ -59,7 +95,7 @@ class Muon(Optimizer):
         nesterov: bool = True,
         weight_decay: float = 0.0,
         newton_schulz_steps: int = 5,
-        newton_schulz_dtype: torch.dtype = torch.float32,
+        newton_schulz_dtype: torch.dtype | None = None,
         adamw_betas: tuple[float, float] = (0.9, 0.99),
         adamw_eps: float = 1e-8,
     ) -> None:
@@ -85,36 +121,22 @@ class Muon(Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                if group["use_muon"] and parameter.ndim >= 2:
-                    self._muon_step(parameter, parameter.grad, group)
-                else:
-                    self._adamw_step(parameter, parameter.grad, group)
+                muon = group["use_muon"] and parameter.ndim >= 2
+                rule, rate = (_muon_rule(group), group["lr"]) if muon else (_adamw_rule(group), group["adamw_lr"])
+                change = rule.change(parameter, parameter.grad, self.state[parameter])
+                parameter.add_(change, alpha=rate)
         return loss
 
-    def _muon_step(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        buffer, beta = state["momentum_buffer"], group["momentum"]
-        buffer.lerp_(gradient, 1 - beta)
-        direction = gradient.lerp(buffer, beta) if group["nesterov"] else buffer
-        matrix = direction.reshape(direction.shape[0], -1)
-        update = orthogonalise(matrix, group["newton_schulz_steps"], group["newton_schulz_dtype"])
-        scale = match_rms_adamw_scale(*matrix.shape)
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(update.reshape(parameter.shape), alpha=-group["lr"] * scale)
 
-    def _adamw_step(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
-        state["step"] += 1
-        beta1, beta2 = group["adamw_betas"]
-        state["exp_avg"].lerp_(gradient, 1 - beta1)
-        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        denominator = (state["exp_avg_sq"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["adamw_eps"])
-        parameter.mul_(1 - group["adamw_lr"] * group["weight_decay"])
-        step_size = group["adamw_lr"] / (1 - beta1 ** state["step"])
-        parameter.addcdiv_(state["exp_avg"], denominator, value=-step_size)
+def _muon_rule(group: dict[str, Any]) -> MuonWeightRule:
+    return MuonWeightRule(
+        group["momentum"],
+        group["nesterov"],
+        group["weight_decay"],
+        group["newton_schulz_steps"],
+        group["newton_schulz_dtype"],
+    )
+
+
+def _adamw_rule(group: dict[str, Any]) -> AdamRule:
+    return AdamRule(group["adamw_betas"], group["adamw_eps"], group["weight_decay"])
