@@ -16,9 +16,12 @@ from muon_ad_core.errors import UserError
 
 if TYPE_CHECKING:
     from muon_ad_core.distill.detector_lessons import Lesson
-    from muon_ad_core.distill.detector_trainer import DetectorTrainer
+    from muon_ad_core.distill.detector_pruning import GradualPruning
+    from muon_ad_core.distill.detector_trainer import DetectorTrainer, DetectorTraining
+    from muon_ad_core.nets.detector import DetectorNet
 
 CHECKPOINT = "checkpoint.pt"
+PRUNING = "pruning.pt"
 LOG = "log.csv"
 SAVE_EVERY = 200
 LOG_EVERY = 20
@@ -40,6 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, dest="run_folder", help="folder of checkpoint and log")
     parser.add_argument("--output", type=Path, help="engine package to write at the end (default: RUN/detector)")
     parser.add_argument("--start", type=Path, metavar="PACKAGE", help="engine package whose weights to start from")
+    help_prune = (
+        "share of the start package's channels to remove, 0..1: first part of the run; the rest trains what is left"
+    )
+    parser.add_argument("--prune", type=float, metavar="RATE", help=help_prune)
+    help_method = (
+        "how to choose them: gradual (importance from the training's gradients, retention schedule; default), or \
+at once: magnitude, random, layerdrop (whole blocks)"
+    )
+    parser.add_argument("--prune-method", default="gradual", metavar="METHOD", help=help_method)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, default=0, help="length of the training in updates")
     length.add_argument("--minutes", type=float, default=0.0, help="length of the training in time")
@@ -60,13 +72,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from muon_ad_core.distill.coco_classes import COCO_CLASSES
-    from muon_ad_core.distill.detector_package import load_weights
-    from muon_ad_core.distill.detector_trainer import DetectorTrainer, DetectorTraining
-    from muon_ad_core.engine.package import EnginePackage
-    from muon_ad_core.nets.detector import DetectorShape
+    from muon_ad_core.distill.detector_trainer import DetectorTraining
 
     if not args.steps and not args.minutes:
         raise UserError("say how long to train: --steps or --minutes.")
+    if args.prune and not args.start:
+        raise UserError("say which trained detector to prune: --start PACKAGE.")
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     if args.maps and args.classes:
@@ -77,14 +88,8 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps, minutes=args.minutes, batch=args.batch, size=args.size, start_size=args.start_size,
         optimizer=args.optimizer, learning_rate=args.learning_rate, seed=args.seed, bfloat16=args.bfloat16,
     )  # fmt: skip
-    trainer = DetectorTrainer(DetectorShape(classes=len(classes)), lesson, recipe)
     args.run_folder.mkdir(parents=True, exist_ok=True)
-    if (args.run_folder / CHECKPOINT).is_file():
-        trainer.load(args.run_folder / CHECKPOINT)
-    elif args.start:
-        package = EnginePackage.load(args.start)
-        for network in (trainer.network, trainer.average):
-            load_weights(network, package.manifest["network"], package.path("weights.safetensors"))
+    trainer = _trainer(args, lesson, recipe, len(classes))
     _train(trainer, args.run_folder)
     target = args.output or args.run_folder / "detector"
     _write(trainer, classes, target, {"data": data, "note": args.note, "limits": LIMITS}, args)
@@ -92,11 +97,78 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train(trainer: DetectorTrainer, run_folder: Path) -> None:
-    """To the end of the run, with a progress bar, a CSV log and checkpoints."""
+def _trainer(args: argparse.Namespace, lesson: Lesson, recipe: DetectorTraining, classes: int) -> DetectorTrainer:
+    """The run that args tell of: new, from a package's weights, from what pruning left of them, or resumed."""
+    from muon_ad_core.distill.detector_pruning import GRADUAL_SHARE, DetectorPruning
+    from muon_ad_core.distill.detector_trainer import DetectorTrainer, checkpoint_shape
+    from muon_ad_core.nets.detector import DetectorShape
+
+    pruning = DetectorPruning(args.prune, args.prune_method) if args.prune else None
+    gradual = pruning is not None and pruning.method == "gradual"
+    whole_recipe = recipe
+    if gradual:
+        recipe = recipe.part(1 - GRADUAL_SHARE)
+    checkpoint = args.run_folder / CHECKPOINT
+    if checkpoint.is_file():
+        trainer = DetectorTrainer(checkpoint_shape(checkpoint), lesson, recipe)
+        trainer.load(checkpoint)
+        return trainer
+    if not args.start:
+        return DetectorTrainer(DetectorShape(classes=classes), lesson, recipe)
+    network = _start_network(args.start, classes)
+    if gradual:
+        first_part = whole_recipe.part(GRADUAL_SHARE)
+        network = _prune_gradually(network, lesson, first_part, args.prune, args.run_folder / "pruning")
+    elif pruning:
+        from muon_ad_core.distill.detector_pruning import prune_at_once
+
+        network = prune_at_once(network, pruning, args.seed)
+    trainer = DetectorTrainer(network.shape, lesson, recipe)
+    trainer.start_from(network)
+    return trainer
+
+
+def _start_network(start: Path, classes: int) -> DetectorNet:
+    from muon_ad_core.distill.detector_package import read_network
+    from muon_ad_core.engine.package import EnginePackage
+
+    network = read_network(EnginePackage.load(start))
+    if network.shape.classes != classes:
+        raise UserError(
+            f"{start} is for {network.shape.classes} classes, not {classes}: name its classes in --classes."
+        )
+    return network
+
+
+def _prune_gradually(
+    network: DetectorNet, lesson: Lesson, recipe: DetectorTraining, rate: float, folder: Path
+) -> DetectorNet:
+    """What is left of a network after a run that silences more and more of its channels."""
+    from muon_ad_core.distill.detector_pruning import GradualPruning
+    from muon_ad_core.distill.detector_trainer import DetectorTrainer
+
+    trainer = DetectorTrainer(network.shape, lesson, recipe)
+    trainer.start_from(network)
+    pruning = GradualPruning(trainer, rate)
+    folder.mkdir(exist_ok=True)
+    if (folder / CHECKPOINT).is_file():
+        trainer.load(folder / CHECKPOINT)
+        pruning.load(folder / PRUNING)
+    _train(trainer, folder, pruning)
+    return pruning.finish()
+
+
+def _train(trainer: DetectorTrainer, run_folder: Path, pruning: GradualPruning | None = None) -> None:
+    """To the end of the run, with a progress bar, a CSV log and checkpoints; `pruning` follows its updates."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     sums: dict[str, float] = {}
+
+    def save() -> None:
+        trainer.save(run_folder / CHECKPOINT)
+        if pruning:
+            pruning.save(run_folder / PRUNING)
+
     with (
         Progress(BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}")) as progress,
         (run_folder / LOG).open("a", encoding="utf-8") as log,
@@ -104,6 +176,8 @@ def _train(trainer: DetectorTrainer, run_folder: Path) -> None:
         task = progress.add_task("", total=1.0)
 
         def after_step(losses: dict[str, float]) -> None:
+            if pruning:
+                pruning.after_step()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value / LOG_EVERY
             if trainer.step % LOG_EVERY == 0:
@@ -114,10 +188,10 @@ def _train(trainer: DetectorTrainer, run_folder: Path) -> None:
                 log.flush()
                 sums.clear()
             if trainer.step % SAVE_EVERY == 0:
-                trainer.save(run_folder / CHECKPOINT)
+                save()
 
         trainer.run(after_step)
-    trainer.save(run_folder / CHECKPOINT)
+    save()
 
 
 def _write(
@@ -125,8 +199,13 @@ def _write(
 ) -> None:
     """The package; measured, level by level, when there is a validation set."""
     from muon_ad_core.distill.detector_package import export_detector, finish_package
+    from muon_ad_core.engine.package import EnginePackage
 
     fields = export_detector(trainer, classes, target, args.version, origin)
+    if args.prune:
+        start = EnginePackage.load(args.start).manifest
+        source = f"{start['name']} {start['version']}"
+        fields["pruning"] = {"method": args.prune_method, "rate": args.prune, "start": source}
     finish_package(target, fields, {})
     if args.validation:
         finish_package(target, fields, measure(target, *_file_and_folder(args.validation)))

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from muon_ad_core.compress.export import count_macs, export_onnx
 from muon_ad_core.compress.quantise import quantise
 from muon_ad_core.distill.detector_trainer import DetectorTrainer
-from muon_ad_core.engine.package import write_package
+from muon_ad_core.engine.package import EnginePackage, write_package
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.detector import INPUT_BLOCK, STRIDES, DetectorNet, DetectorShape, PackedDetector
 
@@ -93,11 +93,13 @@ def finish_package(target: Path, fields: Mapping[str, Any], metrics: Mapping[str
     write_package(target, fields, [*GRAPHS.values(), WEIGHTS, CARD])
 
 
-def load_weights(network: DetectorNet, shape: Mapping[str, Any], file: Path) -> None:
-    """Start `network` from a package's weights; `shape` is the manifest's "network". UserError when it differs."""
-    if DetectorShape.from_dict(dict(shape)) != network.shape:
-        raise UserError(f"{file} holds a network of another shape: train with the same number of classes.")
-    network.load_state_dict(load_file(file))
+def read_network(package: EnginePackage) -> DetectorNet:
+    """The network of a detector package, to train on from. Raises UserError where the package has no weights."""
+    if "network" not in package.manifest or WEIGHTS not in package.manifest["files"]:
+        raise UserError(f"{package.root} holds no weights to train on from: start from a package that has {WEIGHTS}.")
+    network = DetectorNet(DetectorShape.from_dict(package.manifest["network"]))
+    network.load_state_dict(load_file(package.path(WEIGHTS)))
+    return network
 
 
 def _half(value: torch.Tensor) -> torch.Tensor:

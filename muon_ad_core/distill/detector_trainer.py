@@ -8,7 +8,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -53,6 +53,10 @@ class DetectorTraining:
     ema: float = 0.999
     seed: int = 0
     bfloat16: bool = False
+
+    def part(self, share: float) -> DetectorTraining:
+        """The recipe of a share (0..1) of the run."""
+        return replace(self, steps=round(share * self.steps), minutes=share * self.minutes)
 
 
 class DetectorTrainer:
@@ -130,6 +134,11 @@ class DetectorTrainer:
         torch.save(state, part)
         part.replace(file)
 
+    def start_from(self, network: DetectorNet) -> None:
+        """Take over the weights of a network of the same shape."""
+        self.network.load_state_dict(network.state_dict())
+        self.average.load_state_dict(network.state_dict())
+
     def load(self, file: Path) -> None:
         """Continue from a state written by save(). Raises UserError when it cannot be read or does not fit."""
         try:
@@ -167,6 +176,14 @@ class DetectorTrainer:
                 averaged.lerp_(current, 1 - decay)
             else:
                 averaged.copy_(current)
+
+
+def checkpoint_shape(file: Path) -> DetectorShape:
+    """The shape of the network in a checkpoint. Raises UserError when it cannot be read."""
+    try:
+        return DetectorShape.from_dict(torch.load(file, weights_only=True, mmap=True)["shape"])
+    except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"cannot resume from {file}, it is damaged: delete it to start again.") from error
 
 
 def _optimizer(network: DetectorNet, extra: list[nn.Parameter], recipe: DetectorTraining) -> torch.optim.Optimizer:

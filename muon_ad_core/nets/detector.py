@@ -33,7 +33,10 @@ class DetectorShape:
         stem: channels at 1/4 resolution.
         widths: channels at 1/8, 1/16, 1/32.
         blocks: residual blocks at 1/8, 1/16, 1/32.
-        pyramid: channels of the pyramid and of the heads.
+        pyramid: channels of the pyramid.
+        inner: channels between the two convolutions of each block, stage by stage; empty: as wide as the stage. Pruned
+            networks have their own.
+        towers: channels of the towers before the class head and the box head; empty: as wide as the pyramid.
     """
 
     classes: int = 80
@@ -42,6 +45,8 @@ class DetectorShape:
     widths: tuple[int, int, int] = (64, 160, 256)
     blocks: tuple[int, int, int] = (2, 2, 2)
     pyramid: int = 64
+    inner: tuple[tuple[int, ...], ...] = ()
+    towers: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,9 +55,18 @@ class DetectorShape:
     def from_dict(cls, values: dict[str, Any]) -> DetectorShape:
         """Inverse of as_dict(), also after a way through JSON."""
         known = dict(values)
-        for name in ("widths", "blocks"):
-            known[name] = tuple(known[name])
+        for name in ("widths", "blocks", "towers"):
+            known[name] = tuple(known.get(name, ()))
+        known["inner"] = tuple(tuple(stage) for stage in known.get("inner", ()))
         return cls(**known)
+
+    def inner_widths(self, stage: int) -> tuple[int, ...]:
+        """Channels between the two convolutions of each block of a stage."""
+        return self.inner[stage] if self.inner else (self.widths[stage],) * self.blocks[stage]
+
+    def tower_widths(self) -> tuple[int, int]:
+        """Channels of the class towers and of the box towers."""
+        return (self.towers[0], self.towers[1]) if self.towers else (self.pyramid, self.pyramid)
 
 
 class ConvBlock(nn.Module):
@@ -72,10 +86,10 @@ class ConvBlock(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a skip; starts as the identity."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.first = ConvBlock(width, width)
-        self.second = ConvBlock(width, width, activate=False)
+        self.first = ConvBlock(width, inner)
+        self.second = ConvBlock(inner, width, activate=False)
         nn.init.zeros_(self.second.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,17 +105,18 @@ class DetectorNet(nn.Module):
         self.stem = ConvBlock(3 * INPUT_BLOCK**2, shape.stem)
         stages = []
         inputs = shape.stem
-        for width, blocks in zip(shape.widths, shape.blocks):
-            body = [ResidualBlock(width) for _ in range(blocks)]
+        for stage, width in enumerate(shape.widths):
+            body = [ResidualBlock(width, inner) for inner in shape.inner_widths(stage)]
             stages.append(nn.Sequential(ConvBlock(inputs, width, stride=2), *body))
             inputs = width
         self.stages = nn.ModuleList(stages)
         self.laterals = nn.ModuleList([ConvBlock(width, shape.pyramid, kernel=1) for width in shape.widths])
         # One tower a stride: batch normalisation must not mix the statistics of the levels.
-        self.class_towers = nn.ModuleList([ConvBlock(shape.pyramid, shape.pyramid) for _ in STRIDES])
-        self.box_towers = nn.ModuleList([ConvBlock(shape.pyramid, shape.pyramid) for _ in STRIDES])
-        self.class_head = nn.Conv2d(shape.pyramid, shape.classes, 1)
-        self.box_head = nn.Conv2d(shape.pyramid, 4 * shape.bins, 1)
+        class_width, box_width = shape.tower_widths()
+        self.class_towers = nn.ModuleList([ConvBlock(shape.pyramid, class_width) for _ in STRIDES])
+        self.box_towers = nn.ModuleList([ConvBlock(shape.pyramid, box_width) for _ in STRIDES])
+        self.class_head = nn.Conv2d(class_width, shape.classes, 1)
+        self.box_head = nn.Conv2d(box_width, 4 * shape.bins, 1)
         for head, bias in ((self.class_head, BACKGROUND_LOGIT), (self.box_head, 0.0)):
             nn.init.normal_(head.weight, std=0.01)
             assert head.bias is not None

@@ -17,7 +17,7 @@ from muon_ad_core.commands import train_detector  # noqa: E402
 from muon_ad_core.detect.detector import Detector  # noqa: E402
 from muon_ad_core.distill.detector_data import PictureCache, read_coco  # noqa: E402
 from muon_ad_core.distill.detector_lessons import BoxLesson  # noqa: E402
-from muon_ad_core.distill.detector_package import export_detector, finish_package, load_weights  # noqa: E402
+from muon_ad_core.distill.detector_package import export_detector, finish_package, read_network  # noqa: E402
 from muon_ad_core.distill.detector_trainer import DetectorTrainer, DetectorTraining  # noqa: E402
 from muon_ad_core.engine.package import EnginePackage  # noqa: E402
 from muon_ad_core.errors import UserError  # noqa: E402
@@ -144,12 +144,13 @@ def test_package_round_trip(coco_file: Path, tmp_path: Path) -> None:
     assert package.manifest["metrics"] == {"ap_int8": 0.5}
     assert "ap_int8: 0.5" in (target / "README.md").read_text()
 
-    restarted = DetectorNet(SHAPE)
-    load_weights(restarted, package.manifest["network"], package.path("weights.safetensors"))
+    restarted = read_network(package)
+    assert restarted.shape == SHAPE
     for name, value in run.average.state_dict().items():
         assert torch.allclose(restarted.state_dict()[name].float(), value.float(), rtol=2e-3, atol=1e-6), name
-    with pytest.raises(UserError, match="another shape"):
-        load_weights(DetectorNet(DetectorShape()), package.manifest["network"], package.path("weights.safetensors"))
+    del package.manifest["network"]
+    with pytest.raises(UserError, match="no weights to train on from"):
+        read_network(package)
 
     picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     int8, full = (Detector(package, level=level).run(picture, 0.001, 0.9) for level in ("int8", "float"))
@@ -187,6 +188,40 @@ def test_command_trains_resumes_and_writes_a_package(
     more = [*common, "--start", str(package.root), "--steps", "1"]
     more[more.index("--run") + 1] = str(tmp_path / "further")
     assert train_detector.run(command_line(*more)) == 0
+
+
+def test_command_prunes_trains_on_and_resumes(coco_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch_pruning", reason="pruning needs torch-pruning")
+    whole = trainer(
+        coco_file, shape=DetectorShape(classes=2, stem=32, widths=(64, 64, 64), blocks=(1, 1, 1), pyramid=64)
+    )
+    for _ in range(12):
+        whole.advance()
+    start = tmp_path / "whole"
+    origin = {"data": [], "note": "", "limits": ""}
+    finish_package(start, export_detector(whole, CLASSES, start, "0.0.1", origin), {})
+    names = tmp_path / "classes.txt"
+    names.write_text("disc\nsquare\n")
+    common = ["--data", str(coco_file), "--classes", str(names), "--size", "64", "--start-size", "64", "--batch", "2",
+              "--start", str(start), "--prune", "0.5"]  # fmt: skip
+    for method, done in (("gradual", 7), ("magnitude", 10)):
+        run = ["--run", str(tmp_path / method), "--prune-method", method]
+        assert train_detector.run(command_line(*common, *run, "--steps", "10")) == 0
+        package = EnginePackage.load(tmp_path / method / "detector")
+        assert package.manifest["network"]["widths"] == [32, 32, 32]
+        assert package.manifest["training"]["steps_done"] == done
+        assert package.manifest["pruning"] == {"method": method, "rate": 0.5, "start": "whole 0.0.1"}
+        assert train_detector.run(command_line(*common, *run, "--steps", "20")) == 0
+        resumed = EnginePackage.load(tmp_path / method / "detector")
+        assert resumed.manifest["training"]["steps_done"] == 2 * done
+        picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+        Detector(resumed).run(picture, 0.001, 0.9)
+
+
+def test_pruning_wants_a_network_to_prune(coco_file: Path, tmp_path: Path) -> None:
+    options = ["--data", str(coco_file), "--run", str(tmp_path), "--steps", "3", "--prune", "0.4"]
+    with pytest.raises(UserError, match="--start"):
+        train_detector.run(command_line(*options))
 
 
 def test_command_measures_average_precision(coco_file: Path, tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pruning while training: channels are silenced little by little as the retention schedule allows, then removed.
+
+A silenced channel writes zeros, so that removing it changes nothing in the network's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from muon_ad_core.compress.channel_groups import ChannelGroup, ChannelGroups
+from muon_ad_core.compress.importance import scaled
+from muon_ad_core.distill.curriculum import retention
+
+LEAST_IMPORTANCE = 0.03
+PHASE_THRESHOLDS = ((1 / 6, -1.5), (1 / 2, 0.5), (1.0, 1.2))
+"""(end of the phase as a share of the run, k): channels below mean + k * deviation of their group may go."""
+
+
+class ChannelPruner:
+    """Which channels of a network are silenced; each stays so once it is.
+
+    targets: {group name: channels kept at the end}.
+    """
+
+    def __init__(self, groups: ChannelGroups, targets: Mapping[str, int]) -> None:
+        self._groups = groups
+        self._targets = dict(targets)
+        self.kept = {group.name: torch.ones(group.width, dtype=torch.bool) for group in groups.groups}
+
+    def choose(self, scores: Mapping[str, Tensor], progress: float) -> None:
+        """Silence the least important channels, as many as `progress` (0..1) allows; all of them at 1.
+
+        scores: {layer name: (channels,)}. A channel goes when it is below its group's threshold (0.03, and mean +
+        k * deviation by phase), but no more of them than the retention schedule lets go by now; at the end the
+        schedule alone decides.
+        """
+        for group in self._groups.groups:
+            importance = scaled(sum((scores[layer] for layer in group.layers), torch.zeros(group.width)))
+            above = int((importance > _threshold(importance, progress)).sum())
+            target = self._targets[group.name]
+            allowed = target if progress >= 1 else round(group.width * retention(progress, target / group.width))
+            self._keep_best(group, importance, max(target, allowed, above if progress < 1 else 0))
+
+    def silence(self, network: nn.Module) -> None:
+        """Make the silenced channels of `network` write zeros: after each update, and before removal."""
+        for group in self._groups.groups:
+            kept = self.kept[group.name]
+            for name in group.layers:
+                _zero(network.get_submodule(name), kept)
+            for name in group.norms:
+                _zero(network.get_submodule(name), kept)
+
+    def remove(self) -> None:
+        """Remove the silenced channels from the network that the groups are of."""
+        for group in self._groups.groups:
+            self._groups.remove(group, (~self.kept[group.name]).nonzero().flatten().tolist())
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.kept)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.kept = dict(state)
+
+    def _keep_best(self, group: ChannelGroup, importance: Tensor, count: int) -> None:
+        before = self.kept[group.name]
+        if count >= int(before.sum()):
+            return
+        best = importance.masked_fill(~before, -1.0).topk(count).indices
+        self.kept[group.name] = torch.zeros_like(before).index_fill_(0, best, True)
+
+
+def _threshold(importance: Tensor, progress: float) -> float:
+    k = next(k for end, k in PHASE_THRESHOLDS if progress <= end)
+    return max(LEAST_IMPORTANCE, float(importance.mean() + k * importance.std()))
+
+
+@torch.no_grad()
+def _zero(layer: nn.Module, kept: Tensor) -> None:
+    for parameter in layer.parameters():
+        parameter[~kept] = 0.0
