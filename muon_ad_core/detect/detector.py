@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from muon_ad_core.detect.decode import decode, grid_locations
-from muon_ad_core.engine.frames import check_frame, pack
+from muon_ad_core.detect.decoders import DECODERS
+from muon_ad_core.detect.decoders.base import Decoder
+from muon_ad_core.detect.network_input import NetworkInput, Preprocessing
+from muon_ad_core.detect.nms import class_wise_nms
+from muon_ad_core.detect.settings import read_settings
+from muon_ad_core.engine.frames import check_frame
 from muon_ad_core.engine.package import EnginePackage, Level
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.errors import EngineError, ParameterError
 
-DECODER = "muon_ad_dfl"
+MAXIMUM_DETECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,6 @@ class Detections:
             yield box, float(score), int(label)
 
 
-@dataclass(frozen=True)
-class _Buffers:
-    """Everything a frame size needs, allocated once. `frame` is the part of `canvas` that the scaled frame fills."""
-
-    canvas: np.ndarray
-    frame: np.ndarray
-    packed: np.ndarray
-    centres: np.ndarray
-    strides: np.ndarray
-
-
 class Detector:
     """Runs a detection engine on one picture at a time; not for several threads at once."""
 
@@ -64,22 +56,23 @@ class Detector:
             raise EngineError(
                 f"engine {package.name} is for {package.task}, not for detection: choose a detection engine"
             )
-        if package.manifest.get("decoder") != DECODER:
-            raise EngineError(
-                f"engine {package.name} needs the decoder '{package.manifest.get('decoder')}', this release has "
-                f"'{DECODER}': update muon_ad"
-            )
+        manifest = package.manifest
         try:
-            self.classes = tuple(str(name) for name in package.manifest["classes"])
-            self._input_size = tuple(int(side) for side in package.manifest["input_size"])
-            self._strides = tuple(int(stride) for stride in package.manifest["strides"])
+            self.classes = tuple(str(name) for name in manifest["classes"])
+            rows, columns = (int(side) for side in manifest["input_size"])
+            self._strides = tuple(sorted(int(stride) for stride in manifest["strides"]))
         except (KeyError, TypeError, ValueError) as error:
             raise EngineError(f"engine {package.name} lacks classes, input_size or strides: export it again") from error
+        self._input_size = rows, columns
+        self._preprocessing = read_settings(
+            Preprocessing, manifest.get("preprocessing"), f"'preprocessing' of engine {package.name}"
+        )
+        self._decoder = _make_decoder(package, len(self.classes), self._strides)
         self.package = package
         self.level: Level = package.level(level) if level else package.levels[0]
         self._graph: Graph = open_graph(package.path(self.level.graph), backend, threads)
         self.backend = self._graph.backend
-        self._buffers: _Buffers | None = None
+        self._input: NetworkInput | None = None
         self._frame_shape: tuple[int, ...] = ()
 
     def run(
@@ -92,48 +85,52 @@ class Detector:
         """Objects in a picture (H, W, 3) uint8 RGB of any size, of the given class indices (None: all).
 
         Boxes of one class that overlap a better one by more than `iou_threshold` are left out. Raises ParameterError
-        for another kind of array or a threshold outside (0, 1).
+        for another kind of array or a threshold outside (0, 1), EngineError when the graph does not fit its manifest.
         """
-        check_frame(rgb)
         for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
             if not 0 < value < 1:
                 raise ParameterError(f"{name} must be between 0 and 1, got {value}")
-        buffers = self._prepare(rgb)
-        shrinks = rgb.shape[0] > buffers.frame.shape[0]
-        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        cv2.resize(rgb, buffers.frame.shape[1::-1], dst=buffers.frame, interpolation=interpolation)
-        pack(buffers.canvas, buffers.packed, self.level.input_block)
-        raw = self._graph.run({"pixels": buffers.packed})
-        boxes, scores, labels = decode(
-            raw["scores"][0], raw["bins"][0], buffers.centres, buffers.strides, score_threshold, iou_threshold,
-            allowed=None if classes is None else self._mask(classes),
-        )  # fmt: skip
-        return _in_picture(boxes, scores, labels, rgb.shape, buffers.frame.shape)
+        return self.decode(self.infer(rgb), score_threshold, iou_threshold, classes)
+
+    def infer(self, rgb: np.ndarray) -> dict[str, np.ndarray]:
+        """The first half of `run`: the graph's raw outputs, valid until the next call."""
+        check_frame(rgb)
+        return self._graph.run(self._prepare(rgb).fill(rgb))
+
+    def decode(
+        self,
+        outputs: Mapping[str, np.ndarray],
+        score_threshold: float,
+        iou_threshold: float,
+        classes: frozenset[int] | None = None,
+    ) -> Detections:
+        """The second half of `run`: detections from raw outputs, in the picture that `infer` had."""
+        assert self._input is not None, "infer comes first"
+        allowed = None if classes is None else self._mask(classes)
+        found = self._decoder.decode(outputs, score_threshold, allowed)
+        keep = class_wise_nms(found.boxes, found.scores, found.labels, iou_threshold, MAXIMUM_DETECTIONS)
+        boxes, visible = self._input.to_picture(found.boxes[keep])
+        return Detections(boxes[visible], found.scores[keep][visible], found.labels[keep][visible])
 
     def set_urgent(self, urgent: bool) -> None:
         """Whether this goes before other work on a shared accelerator."""
         self._graph.set_urgent(urgent)
 
     def warm_up(self, height: int, width: int) -> None:
-        """Compile the graph for a frame size and allocate its buffers, so that no frame waits for it."""
+        """Compile the graph for a frame size and allocate its buffers, so that no frame waits for it.
+
+        Raises EngineError when the graph does not fit its manifest.
+        """
         self.run(np.zeros((height, width, 3), np.uint8))
 
-    def _prepare(self, rgb: np.ndarray) -> _Buffers:
-        if self._buffers is None or self._frame_shape != rgb.shape:
-            self._buffers = self._allocate(*rgb.shape[:2])
+    def _prepare(self, rgb: np.ndarray) -> NetworkInput:
+        if self._input is None or self._frame_shape != rgb.shape:
+            self._input = NetworkInput(
+                rgb.shape, self._input_size, self._strides[-1], self.level.input_block, self._preprocessing
+            )
+            self._decoder.prepare(self._input.rows, self._input.columns)
             self._frame_shape = rgb.shape
-        return self._buffers
-
-    def _allocate(self, height: int, width: int) -> _Buffers:
-        """The frame keeps its aspect within the input size; the canvas is cut to what the coarsest stride needs."""
-        scale = min(self._input_size[0] / height, self._input_size[1] / width)
-        scaled_height, scaled_width = max(1, round(height * scale)), max(1, round(width * scale))
-        multiple, block = max(self._strides), self.level.input_block
-        rows, columns = -(-scaled_height // multiple) * multiple, -(-scaled_width // multiple) * multiple
-        canvas = np.zeros((rows, columns, 3), np.uint8)
-        packed = np.empty((1, rows // block, columns // block, 3 * block * block), np.uint8)
-        centres, strides = grid_locations(rows, columns, self._strides)
-        return _Buffers(canvas, canvas[:scaled_height, :scaled_width], packed, centres, strides)
+        return self._input
 
     def _mask(self, classes: frozenset[int]) -> np.ndarray:
         mask = np.zeros(len(self.classes), bool)
@@ -141,12 +138,13 @@ class Detector:
         return mask
 
 
-def _in_picture(
-    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, picture: tuple[int, ...], scaled: tuple[int, ...]
-) -> Detections:
-    """Boxes of the scaled frame in pixels of the picture, clipped to it; those wholly in the padding go."""
-    unit_x, unit_y = picture[1] / scaled[1], picture[0] / scaled[0]
-    boxes = boxes * np.array([unit_x, unit_y, unit_x, unit_y], np.float32)
-    np.clip(boxes, 0, np.array([picture[1], picture[0]] * 2, np.float32), out=boxes)
-    visible = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    return Detections(boxes[visible], scores[visible], labels[visible])
+def _make_decoder(package: EnginePackage, classes: int, strides: tuple[int, ...]) -> Decoder:
+    name = package.manifest.get("decoder")
+    if name not in DECODERS:
+        raise EngineError(
+            f"engine {package.name} needs the decoder '{name}', this release has {', '.join(DECODERS)}: "
+            "mend the manifest, or update muon_ad"
+        )
+    kind = DECODERS[name]
+    where = f"'decoding' of engine {package.name}"
+    return kind(classes, strides, read_settings(kind.settings_type, package.manifest.get("decoding"), where))

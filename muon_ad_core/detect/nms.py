@@ -8,13 +8,23 @@ import numpy as np
 
 def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union of every pair of (N, 4) and (M, 4) boxes x1 y1 x2 y2: (N, M), 0 where a box is empty."""
-    top_left = np.maximum(first[:, None, :2], second[None, :, :2])
-    bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    intersection = np.prod(np.maximum(bottom_right - top_left, 0), axis=2)
-    area_first = np.prod(np.maximum(first[:, 2:] - first[:, :2], 0), axis=1)
-    area_second = np.prod(np.maximum(second[:, 2:] - second[:, :2], 0), axis=1)
-    union = area_first[:, None] + area_second[None] - intersection
-    return intersection / np.maximum(union, 1e-9)
+    # Side by side in memory, one coordinate after the other: several times faster than corner by corner.
+    x1, y1, x2, y2 = np.ascontiguousarray(first.T)[:, :, None]
+    other_x1, other_y1, other_x2, other_y2 = np.ascontiguousarray(second.T)[:, None, :]
+    width = np.minimum(x2, other_x2)
+    width -= np.maximum(x1, other_x1)
+    np.maximum(width, 0, out=width)
+    height = np.minimum(y2, other_y2)
+    height -= np.maximum(y1, other_y1)
+    np.maximum(height, 0, out=height)
+    width *= height
+    area = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
+    other_area = np.maximum(other_x2 - other_x1, 0) * np.maximum(other_y2 - other_y1, 0)
+    union = area + other_area
+    union -= width
+    np.maximum(union, 1e-9, out=union)
+    width /= union
+    return width
 
 
 def class_wise_nms(
@@ -28,13 +38,17 @@ def class_wise_nms(
     order = np.argsort(-scores, kind="stable")
     boxes = boxes[order]
     labels = labels[order]
-    suppresses = (box_iou(boxes, boxes) > iou_threshold) & (labels[:, None] == labels[None])
+    spares = box_iou(boxes, boxes) <= iou_threshold
+    spares |= labels[:, None] != labels[None]
     alive = np.ones(len(order), bool)
-    kept = []
-    for index in range(len(order)):
-        if alive[index]:
-            kept.append(index)
-            if len(kept) == maximum:
-                break
-            alive &= ~suppresses[index]
+    kept: list[int] = []
+    index = 0
+    while len(kept) < maximum and index < len(order):
+        kept.append(index)
+        alive &= spares[index]
+        alive[index] = False
+        later = int(alive[index:].argmax())
+        if not alive[index + later]:
+            break
+        index += later
     return order[kept]

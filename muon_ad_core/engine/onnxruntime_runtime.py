@@ -29,6 +29,10 @@ class OnnxRuntimeGraph(Graph):
         except Exception as error:  # onnxruntime raises several unrelated classes of its own
             reason = str(error).splitlines()[0]
             raise EngineError(f"{path} cannot be read as a graph ({reason}): copy the engine again") from None
+        self.input_shapes = {
+            entry.name: tuple(side if isinstance(side, int) else 0 for side in entry.shape)
+            for entry in self._session.get_inputs()
+        }
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:

@@ -37,6 +37,10 @@ class OpenVinoGraph(Graph):
             raise EngineError(
                 f"{path} cannot be read as a graph ({_first_line(error)}): copy the engine again"
             ) from None
+        self.input_shapes = {
+            port.any_name: tuple(0 if side.is_dynamic else side.get_length() for side in port.partial_shape)
+            for port in self._model.inputs
+        }
         self._requests: dict[tuple[tuple[str, tuple[int, ...]], ...], openvino.InferRequest] = {}
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:

@@ -18,12 +18,16 @@ Arrays = Mapping[str, np.ndarray]
 BACKENDS = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
 # Never chosen by "auto".
 BACKENDS_ON_REQUEST = {"torch": "torch"}
+NCNN_SUFFIX = ".param"
+"""Files of ncnn's own format, which no other library reads."""
 
 
 class Graph(ABC):
     """A loaded graph. Inputs and outputs are C-contiguous arrays by name; every input shape is compiled once."""
 
     backend: str
+    input_shapes: Mapping[str, tuple[int, ...]]
+    """Shape of each input as the file gives it, 0 where it leaves a side open; () where the file has no shapes."""
 
     @abstractmethod
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
@@ -62,10 +66,12 @@ def choose_backend(asked: str) -> str:
 
 
 def open_graph(path: Path, backend: str = "auto", threads: int = 0) -> Graph:
-    """Load an ONNX graph. threads: CPU threads, 0 for as many as there are cores.
+    """Load an ONNX graph, or one in ncnn's format (.param, and .bin beside it), which only ncnn runs.
 
-    Raises EngineError when the file cannot be read by the backend.
+    threads: CPU threads, 0 for as many as there are cores. Raises EngineError when the backend cannot read the file.
     """
+    if path.suffix == NCNN_SUFFIX:
+        return _open_ncnn(path, backend, threads)
     chosen = choose_backend(backend)
     if chosen == "openvino":
         from muon_ad_core.engine.openvino_runtime import OpenVinoGraph
@@ -80,3 +86,13 @@ def open_graph(path: Path, backend: str = "auto", threads: int = 0) -> Graph:
     from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 
     return OnnxRuntimeGraph(path, threads)
+
+
+def _open_ncnn(path: Path, backend: str, threads: int) -> Graph:
+    if backend not in ("auto", "ncnn"):
+        raise EngineError(f"{path} is of ncnn's own format, which backend '{backend}' cannot read: choose auto")
+    if not importlib.util.find_spec("ncnn"):
+        raise EngineError(f"{path} needs ncnn, which is not installed: pip install ncnn")
+    from muon_ad_core.engine.ncnn_runtime import NcnnGraph
+
+    return NcnnGraph(path, threads)

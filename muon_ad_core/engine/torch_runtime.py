@@ -63,6 +63,12 @@ class TorchGraph(Graph):
         unknown = sorted({node.op_type for node in model.graph.node} - {*OPERATORS, "Constant"})
         if unknown:
             raise EngineError(f"{path} uses {unknown[0]}, which backend torch lacks: choose another backend")
+        constants = {tensor.name for tensor in model.graph.initializer}
+        self.input_shapes = {
+            entry.name: tuple(side.dim_value for side in entry.type.tensor_type.shape.dim)
+            for entry in model.graph.input
+            if entry.name not in constants
+        }
         self._outputs = [output.name for output in model.graph.output]
         self._constants, self._steps = self._fold(model)
         self._captured: dict[tuple[tuple[str, tuple[int, ...]], ...], _Captured] = {}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from muon_ad_core.detect.decode import grid_locations
+from muon_ad_core.detect.decoders.base import grid_locations
 from muon_ad_core.detect.detector import Detections, Detector
 from muon_ad_core.detect.nms import box_iou
 from muon_ad_core.engine.package import EnginePackage, find_engine
