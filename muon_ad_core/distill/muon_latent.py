@@ -66,7 +66,8 @@ class MuonLatentRule:
     second_moment: what divides the update besides, with EMA factor `beta2`. none: nothing, the paper's Muon; rows: the
     RMS of each row of O (NorMuon, Li et al., 2025); elements: the RMS of each element of O (AdaMuon, Si et al., 2025);
     eigenbasis: no Newton-Schulz, but Adam's division in the eigenbasis of the rows' second moment, found anew every
-    `eigenbasis_every` steps (one-sided SOAP, Vyas et al., 2024). Raises ValueError for an unknown view or second moment.
+    `eigenbasis_every` steps (one-sided SOAP, Vyas et al., 2024).
+    Raises ValueError for an unknown view or second moment.
     """
 
     view: str = "c_hw"
