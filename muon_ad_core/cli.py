@@ -21,9 +21,10 @@ COMMANDS = {
     "doctor": ("look", "check this machine; say what is wrong and which command mends it"),
     "bench": ("look", "measure one thing and print its figures"),
     "soak": ("look", "run the joint task for long, with faults, and check what must always hold"),
-    "eval": ("look", "judge pictures and sequences by standard metrics"),
+    "eval": ("look", "judge pictures, sequences and detectors by standard metrics"),
     "report": ("look", "one HTML page of result files"),
     "bag": ("look", "record a benchmark bag from any source, with ground truth"),
+    "engine": ("make", "engine packages: what they hold, if they run here; import other projects' networks"),
     "train": ("make", "train a student (style) or a detector; the result is an engine package"),
 }
 GROUPS = {

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     import cv2
     import torch
 
-    from muon_ad_core.distill.coco_classes import COCO_CLASSES
+    from muon_ad_core.distill.coco_classes import COCO_CLASSES, read_classes
     from muon_ad_core.distill.detector_trainer import DetectorTraining
 
     if not args.steps and not args.minutes:
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     cv2.setNumThreads(args.threads)
     if args.maps and args.classes:
         raise UserError("teachers' maps are of COCO's 80 classes: leave out --classes.")
-    classes = _classes(args.classes) if args.classes else COCO_CLASSES
+    classes = read_classes(args.classes) if args.classes else COCO_CLASSES
     lesson, data = _maps(args.maps) if args.maps else _boxes(args.data, classes, round(CACHE_TO_INPUT * args.size))
     recipe = DetectorTraining(
         steps=args.steps, minutes=args.minutes, batch=args.batch, size=args.size, start_size=args.start_size,
@@ -236,16 +236,6 @@ def measure(target: Path, file: Path, folder: Path | None) -> dict[str, float]:
 def _file_and_folder(argument: str) -> tuple[Path, Path | None]:
     file, _, folder = argument.partition("=")
     return Path(file), Path(folder) if folder else None
-
-
-def _classes(file: Path) -> tuple[str, ...]:
-    try:
-        names = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
-    except OSError as error:
-        raise UserError(f"cannot read the class list {file}: {error.strerror}.") from error
-    if not names:
-        raise UserError(f"the class list {file} is empty: write one class name a line.")
-    return names
 
 
 def _boxes(arguments: list[str], classes: tuple[str, ...], longest: int) -> tuple[Lesson, list[str]]:

@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         overrides=overrides,
         log_level=args.log_level,
         respawn=not args.no_respawn,
+        spare=True,
         use_sim_time=args.use_sim_time,
     )
     return Starter(node_table(args), options, child_environment()).run(args.duration)

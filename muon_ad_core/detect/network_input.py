@@ -121,4 +121,4 @@ class NetworkInput:
         """Boxes (N, 4) of the input in pixels of the picture, clipped to it, and which (N,) are not wholly outside."""
         boxes = (boxes - self._corner) * self._unit
         np.clip(boxes, 0, self._bounds, out=boxes)
-        return boxes, (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        return boxes, np.all(boxes[:, 2:] > boxes[:, :2], axis=1)

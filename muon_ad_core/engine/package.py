@@ -97,10 +97,17 @@ def find_engine(name_or_path: str) -> Path:
     for folder in model_folders():
         if (folder / name_or_path / MANIFEST).is_file():
             return folder / name_or_path
-    found = sorted({path.parent.name for folder in model_folders() for path in folder.glob(f"*/{MANIFEST}")})
-    raise EngineError(
-        f"no engine '{name_or_path}': give a package folder or one of: {', '.join(found) or 'none found'}"
-    )
+    found = ", ".join(list_engines())
+    raise EngineError(f"no engine '{name_or_path}': give a package folder or one of: {found or 'none found'}")
+
+
+def list_engines() -> dict[str, Path]:
+    """Folders of the engine packages in the model folders by name, sorted; of equal names the first counts."""
+    found: dict[str, Path] = {}
+    for folder in model_folders():
+        for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
+            found.setdefault(manifest.parent.name, manifest.parent)
+    return dict(sorted(found.items()))
 
 
 def model_folders() -> list[Path]:
