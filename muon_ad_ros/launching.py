@@ -41,7 +41,7 @@ def node_actions(task: str, specs: Sequence[NodeSpec], given: Given) -> list[Nod
             remappings=list(spec.remappings.items()),
             arguments=["--ros-args", "--log-level", given["log_level"]],
             respawn=is_true(given["use_respawn"]),
-            respawn_delay=2.0,
+            respawn_delay=0.0,
             output="screen",
         )
         for spec in specs

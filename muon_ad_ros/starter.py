@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts the nodes of a table where `ros2 launch` is not installed: one process a node, logs merged.
 
-A node that crashes is named and started again after a growing pause. A node that ends with the exit code for a user's
+A node that crashes is named and started again: at once, but after a growing pause when it crashes again and again. A
+spare process that has done its imports already makes that quick. A node that ends with the exit code for a user's
 mistake ends the whole run, because starting it again would not help.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import selectors
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,19 +22,15 @@ from typing import Any, TextIO
 from muon_ad_core.errors import ParameterError
 
 from .bringup import PACKAGE, NodeSpec
+from .child_process import ChildProcess
+from .node_process import NodeProcess
 
 EXIT_USER_ERROR = 2
-FIRST_PAUSE = 0.1  # seconds before the first restart
-PAUSE_GROWTH = 4  # times as long before each one that follows soon
-LONGEST_PAUSE = 8.0
-STEADY = 30.0  # seconds after which a restarted node counts as healthy again
-MOST_RESTARTS = 5  # in a row
+SPARE = "spare"
+SPARE_AFTER = 2.0  # seconds after the latest start of a node a spare process is made ready, so as not to slow that down
 STOP_SIGNALS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))  # with seconds to obey
 COLOURS = ("\033[36m", "\033[35m", "\033[32m", "\033[33m", "\033[34m")
 PLAIN = "\033[0m"
-
-_libc = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -47,99 +42,8 @@ class StartOptions:
     overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # node -> parameter -> YAML text
     log_level: str = "info"
     respawn: bool = True
+    spare: bool = False  # keep a process ready to take the place of one that ends
     use_sim_time: bool = False
-
-
-class NodeProcess:
-    """One node of the table and the process that runs it at present."""
-
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self.name = name
-        self.restarts = 0
-        self.restart_at: float | None = None  # monotonic, seconds; None when no restart is due
-        self.finished = False  # ended by itself, without an error
-        self.given_up = ""  # why it is not started again
-        self._command = command
-        self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
-        self._crashes_in_a_row = 0
-        self._partial_line = b""
-
-    def start(self) -> int:
-        """Start the process; returns the file descriptor of its output."""
-        self.restart_at = None
-        self._started_at = time.monotonic()
-        self._process = subprocess.Popen(
-            self._command,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches the starter alone, which passes it on
-            preexec_fn=_die_with_parent,
-        )
-        assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
-        return self._process.stdout.fileno()
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int | None:
-        """Process id; None while nothing runs."""
-        return self._process.pid if self._process is not None and self.running else None
-
-    @property
-    def exit_code(self) -> int | None:
-        """How the latest process ended, negative for a signal; None while it runs or before the first start."""
-        return self._process.poll() if self._process is not None else None
-
-    @property
-    def ended(self) -> bool:
-        """Whether the process has ended and nothing was decided about it yet."""
-        decided = self.finished or self.given_up or self.restart_at is not None
-        return self.exit_code is not None and not decided
-
-    def read_lines(self) -> list[str]:
-        """Whole lines of output since the last call; the rest of it once the process has closed its output."""
-        assert self._process is not None and self._process.stdout is not None
-        chunks = [self._partial_line]
-        try:
-            while chunk := os.read(self._process.stdout.fileno(), 65536):
-                chunks.append(chunk)
-            chunks.append(b"\n" if chunks[-1] else b"")  # closed: what is left is a line too
-        except BlockingIOError:
-            pass
-        *whole, self._partial_line = b"".join(chunks).split(b"\n")
-        return [line.decode(errors="replace") for line in whole]
-
-    def close_output(self) -> None:
-        assert self._process is not None and self._process.stdout is not None
-        self._process.stdout.close()
-
-    def send(self, number: int) -> None:
-        """Send a signal to the process, if it runs."""
-        if self._process is not None:
-            self._process.send_signal(number)
-
-    def plan_restart(self, respawn: bool) -> str:
-        """Decide what follows a crash; returns it in words."""
-        if time.monotonic() - self._started_at > STEADY:
-            self._crashes_in_a_row = 0
-        self._crashes_in_a_row += 1
-        if not respawn:
-            self.given_up = "it crashed, and restarts are off"
-        elif self._crashes_in_a_row > MOST_RESTARTS:
-            self.given_up = f"it crashed {self._crashes_in_a_row} times in a row"
-        if self.given_up:
-            return "not starting it again"
-        pause = min(FIRST_PAUSE * PAUSE_GROWTH ** (self._crashes_in_a_row - 1), LONGEST_PAUSE)
-        self.restarts += 1
-        self.restart_at = time.monotonic() + pause
-        return f"starting it again in {pause:g} s"
 
 
 class Starter:
@@ -164,12 +68,14 @@ class Starter:
         for unknown in sorted(set(options.overrides) - set(names)):
             raise ParameterError(f"there is no node '{unknown}' to set parameters of: use one of {', '.join(names)}")
         self._respawn = options.respawn
+        self._spare_command = spare_command(specs) if options.spare and options.respawn else []
+        self._spare: ChildProcess | None = None
         self._output = output
         self._colours = dict(zip(names, COLOURS)) if output.isatty() and "NO_COLOR" not in os.environ else {}
         self._width = max(map(len, names))
-        environment = _log_environment(environment, colour=bool(self._colours))
+        self._environment = _log_environment(environment, colour=bool(self._colours))
         command_of = command_of or node_command
-        self.nodes = {spec.name: NodeProcess(spec.name, command_of(spec, options), environment) for spec in specs}
+        self.nodes = {spec.name: NodeProcess(spec.name, command_of(spec, options), self._environment) for spec in specs}
         self._selector = selectors.DefaultSelector()
         self._stop_asked = False
 
@@ -184,8 +90,9 @@ class Starter:
         for node in self.nodes.values():
             if node.ended:
                 self._attend(node)
-            elif node.restart_at is not None and time.monotonic() >= node.restart_at:
+            if node.restart_at is not None and time.monotonic() >= node.restart_at:
                 self._start(node)
+        self._keep_spare()
 
     def stop(self) -> None:
         """End all nodes: politely first, by force if need be."""
@@ -200,7 +107,9 @@ class Starter:
             while any(node.running for node in running) and time.monotonic() < deadline:
                 self._pass_on_output(timeout=0.05)
         for node in self.nodes.values():
-            self._release(node)
+            if node.process is not None:
+                self._release(node.process)
+        self._end_spare()
 
     def run(self, duration: float | None = None) -> int:
         """Start the nodes and look after them until Ctrl-C, SIGTERM or `duration` seconds; then stop them.
@@ -226,6 +135,11 @@ class Starter:
         return any(node.running or node.restart_at is not None or node.ended for node in self.nodes.values())
 
     @property
+    def spare_pid(self) -> int | None:
+        """Process that waits to take the place of one that ends; None while there is none."""
+        return self._spare.pid if self._spare is not None else None
+
+    @property
     def exit_code(self) -> int:
         """What `run` returns, as far as it is known by now."""
         given_up = [node for node in self.nodes.values() if node.given_up]
@@ -239,11 +153,35 @@ class Starter:
         self._output.flush()
 
     def _start(self, node: NodeProcess) -> None:
-        self._selector.register(node.start(), selectors.EVENT_READ, node)
+        spare, self._spare = self._spare, None
+        process = node.start(spare)
+        if spare is not None:
+            self._selector.unregister(spare.output)
+        if spare is not None and process is not spare:  # it had ended
+            spare.close_output()
+        self._selector.register(process.output, selectors.EVENT_READ, (node.name, process))
+
+    def _keep_spare(self) -> None:
+        """See to it that a spare process waits while all nodes run undisturbed."""
+        if self._spare is not None and not self._spare.running:
+            self.say(f"the {SPARE} process ended with exit code {self._spare.exit_code}: going on without one")
+            self._end_spare()
+            self._spare_command = []
+        wanted = self._spare_command and self._spare is None
+        if wanted and all(node.settled or (node.running and node.age > SPARE_AFTER) for node in self.nodes.values()):
+            self._spare = ChildProcess(self._spare_command, self._environment, listens=True)
+            self._selector.register(self._spare.output, selectors.EVENT_READ, (SPARE, self._spare))
+
+    def _end_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.kill()  # it holds nothing
+            self._release(self._spare)
+            self._spare = None
 
     def _attend(self, node: NodeProcess) -> None:
         """Decide what follows the end of a process that nobody asked to end."""
-        self._release(node)
+        assert node.process is not None
+        self._release(node.process)
         code = node.exit_code
         assert code is not None
         if code == 0:
@@ -256,25 +194,25 @@ class Starter:
             cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"crashed with exit code {code}"
             self.say(f"{node.name} {cause}: {node.plan_restart(self._respawn)}")
 
-    def _release(self, node: NodeProcess) -> None:
+    def _release(self, process: ChildProcess) -> None:
         """Print the rest of an ended process's output and close it."""
-        for key in [key for key in self._selector.get_map().values() if key.data is node]:
-            self._print_lines(node)
+        for key in [key for key in self._selector.get_map().values() if key.data[1] is process]:
+            self._print_lines(*key.data)
             self._selector.unregister(key.fileobj)
-            node.close_output()
+            process.close_output()
 
     def _pass_on_output(self, timeout: float) -> None:
         ready = self._selector.select(timeout)
         for key, _ in ready:
-            self._print_lines(key.data)
-        if ready and all(not key.data.running for key, _ in ready):
+            self._print_lines(*key.data)
+        if ready and all(not key.data[1].running for key, _ in ready):
             time.sleep(min(timeout, 0.02))  # an ended process's output is ready for ever
 
-    def _print_lines(self, node: NodeProcess) -> None:
-        label = f"{node.name:>{self._width}} |"
-        if node.name in self._colours:
-            label = f"{self._colours[node.name]}{label}{PLAIN}"
-        for line in node.read_lines():
+    def _print_lines(self, name: str, process: ChildProcess) -> None:
+        label = f"{name:>{self._width}} |"
+        if name in self._colours:
+            label = f"{self._colours[name]}{label}{PLAIN}"
+        for line in process.read_lines():
             self._output.write(f"{label} {line}\n")
         self._output.flush()
 
@@ -307,6 +245,11 @@ def node_command(spec: NodeSpec, options: StartOptions) -> list[str]:
     return [*command, "--log-level", options.log_level]
 
 
+def spare_command(specs: Sequence[NodeSpec]) -> list[str]:
+    """The command line of a spare process that can become any of `specs` (see spare.py)."""
+    return [sys.executable, "-m", f"{PACKAGE}.spare", *sorted({spec.executable for spec in specs})]
+
+
 def parse_override(text: str) -> tuple[str, str, str]:
     """Split "node.parameter=value"; the parameter's name may hold dots itself.
 
@@ -325,8 +268,3 @@ def _log_environment(environment: Mapping[str, str], colour: bool) -> dict[str, 
     merged = {**environment, **added}
     merged.setdefault("RCUTILS_CONSOLE_OUTPUT_FORMAT", "[{severity}] {message}")
     return merged
-
-
-def _die_with_parent() -> None:
-    """In the child: be interrupted when the starter dies, however it dies."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

@@ -28,7 +28,7 @@ class TaskSession:
         self.monitor = ProcessMonitor()
         self._stack = ExitStack()
         self._source = source
-        self._options = StartOptions(parameter_file=parameter_file("joint_task"), overrides=overrides)
+        self._options = StartOptions(parameter_file=parameter_file("joint_task"), overrides=overrides, spare=True)
         self._log = log
         self._next_sample = 0.0
 

@@ -16,6 +16,11 @@ MAX_COMPILED = 4
 """Compiled shapes that are kept; the oldest goes when another one comes."""
 
 
+def load_library() -> None:
+    """Load what OpenVINO needs for the CPU, which it does not before it is first used."""
+    openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+
+
 class OpenVinoGraph(Graph):
     """One ONNX graph, compiled for each set of input shapes that it meets (static shapes run faster)."""
 

@@ -65,6 +65,16 @@ def choose_backend(asked: str) -> str:
     return asked
 
 
+def preload_backend() -> None:
+    """Load the library that "auto" chooses, so that the first graph need not wait for it; nothing without one."""
+    if available_backends()[:1] == ["openvino"]:
+        from muon_ad_core.engine.openvino_runtime import load_library
+
+        load_library()
+    elif available_backends():
+        importlib.import_module("muon_ad_core.engine.onnxruntime_runtime")
+
+
 def open_graph(path: Path, backend: str = "auto", threads: int = 0) -> Graph:
     """Load an ONNX graph, or one in ncnn's format (.param, and .bin beside it), which only ncnn runs.
 

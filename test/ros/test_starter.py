@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The starter: merged output, restarts with a growing pause, clean stop, exit code. Scripts stand in for nodes."""
+"""The starter: merged output, restarts, the spare process, clean stop, exit code. Scripts stand in for nodes."""
 
 import io
 import os
@@ -8,18 +8,32 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from muon_ad_core.errors import ParameterError
+from muon_ad_ros import node_process
 from muon_ad_ros import starter as starter_module
 from muon_ad_ros.bringup import NodeSpec
-from muon_ad_ros.starter import NodeProcess, Starter, StartOptions, node_command, parse_override
+from muon_ad_ros.environment import child_environment
+from muon_ad_ros.node_process import NodeProcess
+from muon_ad_ros.starter import Starter, StartOptions, node_command, parse_override
 
 STEADY_NODE = "import time\nprint('ready', flush=True)\ntime.sleep(600)"
 STUBBORN_NODE = (
     "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(600)"
 )
+STAND_IN = """
+import sys, time
+
+def main():
+    print("became", sys.argv[0].rpartition("/")[2].removesuffix(".py"), *sys.argv[1:], flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    main()
+"""
 PATIENCE = 60.0  # seconds; far more than anything here takes
 
 
@@ -62,26 +76,89 @@ def test_a_killed_node_is_named_and_started_again() -> None:
         assert starter.nodes["detector"].pid not in (None, first)
         assert starter.nodes["detector"].restarts == 1
         assert starter.nodes["camera"].restarts == 0
-        assert "detector was killed by SIGKILL: starting it again in 0.1 s" in output.getvalue()
+        assert "detector was killed by SIGKILL: starting it again\n" in output.getvalue()
     finally:
         starter.stop()
     assert starter.exit_code == 0
 
 
 def test_a_node_that_keeps_crashing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starter_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(node_process, "PAUSES", (0.0, 0.01, 0.01))
+    monkeypatch.setattr(node_process, "HEALTHY", PATIENCE)
     starter, output = make_starter({"camera": "raise SystemExit(7)"})
     assert starter.run() == 1
-    assert starter.nodes["camera"].restarts == starter_module.MOST_RESTARTS
-    assert "camera could not be kept alive: it crashed 6 times in a row" in output.getvalue()
+    assert starter.nodes["camera"].restarts == 3
+    assert "camera could not be kept alive: it crashed 4 times in a row" in output.getvalue()
 
 
-def test_the_pause_before_a_restart_grows_up_to_a_limit() -> None:
+def test_the_first_restart_is_immediate_and_the_pause_before_each_further_one_grows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node_process, "HEALTHY", PATIENCE)
     node = NodeProcess("camera", [sys.executable, "-c", "raise SystemExit(7)"], os.environ)
-    node.start()
+    process = node.start()
     words = [node.plan_restart(respawn=True) for _ in range(5)]
-    node.close_output()
-    assert words == [f"starting it again in {pause} s" for pause in ("0.1", "0.4", "1.6", "6.4", "8")]
+    process.close_output()
+    pauses = ("", " in 0.25 s", " in 1 s", " in 4 s", " in 8 s")
+    assert words == [f"starting it again{pause}" for pause in pauses]
+
+
+def test_a_crash_after_a_healthy_life_counts_as_a_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_process, "HEALTHY", 0.0)
+    node = NodeProcess("camera", [sys.executable, "-c", "raise SystemExit(7)"], os.environ)
+    process = node.start()
+    assert [node.plan_restart(respawn=True) for _ in range(9)] == ["starting it again"] * 9
+    process.close_output()
+
+
+def start_with_spare(folder: Path, spare_of: str) -> tuple[Starter, io.StringIO]:
+    """A starter of one node, the module stand_in, whose spare process imports the executable `spare_of`."""
+    (folder / "stand_in.py").write_text(STAND_IN)
+    output = io.StringIO()
+    environment = child_environment()
+    environment["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
+    command = [sys.executable, "-m", "stand_in", "--ros-args", "one"]
+    specs, options = [NodeSpec("detector", spare_of)], StartOptions(spare=True)
+    return Starter(specs, options, environment, output, lambda *_: command), output
+
+
+def test_a_spare_process_takes_the_place_of_one_that_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starter_module, "SPARE_AFTER", 0.0)
+    starter, output = start_with_spare(tmp_path, "bringup")
+    starter.start()
+    try:
+        step_until(starter, lambda: "became stand_in --ros-args one" in output.getvalue())
+        first = starter.nodes["detector"].pid
+        assert first is not None
+        step_until(starter, lambda: starter.spare_pid is not None)
+        spare = starter.spare_pid
+        assert spare not in (None, first)
+        os.kill(first, signal.SIGKILL)
+        step_until(starter, lambda: output.getvalue().count("became stand_in --ros-args one") == 2)
+        assert starter.nodes["detector"].pid == spare
+        step_until(starter, lambda: starter.spare_pid not in (None, spare))  # another one waits
+        second = starter.spare_pid
+        assert second is not None
+    finally:
+        starter.stop()
+    assert not is_alive(second)
+
+
+def test_without_a_working_spare_process_nodes_are_started_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starter_module, "SPARE_AFTER", 0.0)
+    starter, output = start_with_spare(tmp_path, "no_such_executable")
+    starter.start()
+    try:
+        step_until(starter, lambda: "the spare process ended with exit code 1" in output.getvalue())
+        first = starter.nodes["detector"].pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        step_until(starter, lambda: output.getvalue().count("became stand_in") == 2)
+        assert starter.nodes["detector"].pid not in (None, first)
+    finally:
+        starter.stop()
 
 
 def test_without_respawn_a_crash_is_final_but_the_others_go_on() -> None:
