@@ -35,7 +35,7 @@ class AttentionSite:
 
 
 def normalised_entropy(probabilities: Tensor) -> Tensor:
-    """Mean entropy of attention rows (..., queries, keys) by log(keys): (...), 0 for one-hot rows to 1 for uniform ones.
+    """Mean entropy (...) of attention rows (..., queries, keys) by log(keys): 0 for one-hot rows, 1 for uniform ones.
 
     Rows must add up to 1. A single key has no choice, and entropy 0.
     """

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from muon_ad_core.compress.channel_groups import ChannelGroup, ChannelGroups
 from muon_ad_core.compress.importance import scaled
-from muon_ad_core.distill.curriculum import retention
+from muon_ad_core.distill.curriculum import phase, retention
 
 LEAST_IMPORTANCE = 0.03
-PHASE_THRESHOLDS = ((1 / 6, -1.5), (1 / 2, 0.5), (1.0, 1.2))
-"""(end of the phase as a share of the run, k): channels below mean + k * deviation of their group may go."""
+PHASE_FACTORS = (-1.5, 0.5, 1.2)
+"""k of the curriculum's phases: channels below mean + k * deviation of their group may go."""
 
 
 class ChannelPruner:
@@ -75,8 +75,8 @@ class ChannelPruner:
 
 
 def _threshold(importance: Tensor, progress: float) -> float:
-    k = next(k for end, k in PHASE_THRESHOLDS if progress <= end)
-    return max(LEAST_IMPORTANCE, float(importance.mean() + k * importance.std()))
+    factor = PHASE_FACTORS[phase(progress) - 1]
+    return max(LEAST_IMPORTANCE, float(importance.mean() + factor * importance.std()))
 
 
 @torch.no_grad()

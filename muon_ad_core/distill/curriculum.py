@@ -18,13 +18,13 @@ FINAL_RATE = 0.1
 """Learning rate at the end of phase 3, as a share of the start's (paper: 1e-3 to 1e-4)."""
 
 
-def retention(progress: float) -> float:
-    """Share of channels kept at `progress` (0..1) of a run: r = 0.95 - 0.55 t/T, linear from 95 % to 40 %.
+def retention(progress: float, at_end: float = RETENTION_AT_END) -> float:
+    """Share of channels kept at `progress` (0..1) of a run: r = 0.95 - 0.55 t/T, linear from 95 % to `at_end`.
 
     Raises ValueError for a progress outside 0..1.
     """
     _check(progress)
-    return RETENTION_AT_START - (RETENTION_AT_START - RETENTION_AT_END) * progress
+    return RETENTION_AT_START - (RETENTION_AT_START - at_end) * progress
 
 
 def phase(progress: float) -> int:

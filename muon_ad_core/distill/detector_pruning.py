@@ -120,10 +120,11 @@ def drop_blocks(network: DetectorNet, rate: float) -> DetectorNet:
 
 
 def channel_groups(network: DetectorNet) -> ChannelGroups:
-    """What can be removed: all but the heads' outputs."""
+    """What can be removed: all but the heads' outputs and the pyramid, which is compared with a teacher's features."""
     side = TRACED_SIDE // INPUT_BLOCK
     example = torch.zeros(1, 3 * INPUT_BLOCK**2, side, side)
-    return ChannelGroups(network, example, _head_maps, keep=[network.class_head, network.box_head])
+    laterals: list[Any] = [lateral.conv for lateral in network.laterals]
+    return ChannelGroups(network, example, _head_maps, keep=[network.class_head, network.box_head, *laterals])
 
 
 def rebuilt(network: DetectorNet) -> DetectorNet:

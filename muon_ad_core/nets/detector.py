@@ -154,7 +154,7 @@ class DetectorNet(nn.Module):
 
 def location_rows(levels: list[Tensor]) -> Tensor:
     """Concatenate maps (B, C, H, W) of the strides to rows (B, L, C), in the order of grid_locations()."""
-    return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
+    return torch.cat([level.permute(0, 2, 3, 1).flatten(1, 2) for level in levels], dim=1)
 
 
 class PackedDetector(nn.Module):
