@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train a network of the project; the result is an engine package.
+"""Train a network of the project; the result is a package that the other commands and nodes load by name.
 
 Needs PyTorch: pip install -r requirements/train.txt
 """
@@ -18,6 +18,7 @@ NETWORKS = {
         "muon_ad_core.commands.train_student",
         "the student that paints frames, and its style encoder",
     ),
+    "teacher": ("muon_ad_core.commands.train_teacher", "the micro teacher of muon-ad synthesize"),
     "detector": ("muon_ad_core.commands.train_detector", "the object detector"),
 }
 

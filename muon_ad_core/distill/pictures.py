@@ -70,10 +70,19 @@ class PhotoFolder:
 
     def draw(self, side: int, random: np.random.Generator) -> np.ndarray:
         """One random crop (side, side, 3); raises UserError when no file of the folder can be read."""
+        return random_crop(self._draw_picture(random), side, (1.0, 1.6), random)
+
+    def draw_at_any_scale(self, side: int, random: np.random.Generator) -> np.ndarray:
+        """The same at any scale between the whole picture and its own pixels; small scales as often as large ones."""
+        picture = self._draw_picture(random)
+        zoom = max(1.0, min(picture.shape[:2]) / side) ** random.uniform()
+        return random_crop(picture, side, (zoom, zoom), random)
+
+    def _draw_picture(self, random: np.random.Generator) -> np.ndarray:
         for _ in range(len(self.paths)):
             picture = read_picture(self.paths[random.integers(len(self.paths))])
             if picture is not None:
-                return random_crop(picture, side, (1.0, 1.6), random)
+                return picture
             self.unreadable += 1
         raise UserError(f"none of the {len(self.paths)} pictures beside {self.paths[0]} can be read: check the files")
 

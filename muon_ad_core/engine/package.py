@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine package: a folder with a manifest, ONNX graphs and safetensors, verified when it is loaded.
 
-manifest.json holds `format`, `format_version`, name, version, task ("style" or "detection"), description, levels, what
-the task needs (styles or classes), training data, metrics, licence, and the SHA-256 of every other file.
+manifest.json holds `format`, `format_version`, name, version, task ("style", "detection" or "teacher"), description,
+levels, what the task needs (styles or classes), training data, metrics, licence, and the SHA-256 of every other file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMAT = "muon-ad-engine"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 REQUIRED = ("format", "format_version", "name", "version", "task", "levels", "licence", "files")
-TASKS = ("style", "detection")
+TASKS = ("style", "detection", "teacher")
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     if missing:
         raise EngineError(f"{path} lacks '{missing[0]}': export the engine again")
     if manifest["task"] not in TASKS:
-        raise EngineError(f"{path} is for the task '{manifest['task']}', known tasks are {' and '.join(TASKS)}")
+        raise EngineError(f"{path} is for the task '{manifest['task']}', known tasks are {', '.join(TASKS)}")
     return manifest
 
 

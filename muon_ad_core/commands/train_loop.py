@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training run to its end, with a progress bar, a CSV log and checkpoints; `muon-ad train` uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from muon_ad_core.distill.training import TrainingRun
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.csv"
+SAVE_EVERY = 200
+LOG_EVERY = 20
+
+
+def resume_if_interrupted(trainer: TrainingRun[Any], run_folder: Path) -> bool:
+    """Go on from the run folder's checkpoint if there is one; makes the folder. Whether there was one."""
+    run_folder.mkdir(parents=True, exist_ok=True)
+    if not (run_folder / CHECKPOINT).is_file():
+        return False
+    trainer.load(run_folder / CHECKPOINT)
+    return True
+
+
+def train_with_progress(trainer: TrainingRun[Any], run_folder: Path) -> dict[str, float]:
+    """Train to the end; returns the mean losses of the last steps that were logged, or the last ones of a short run."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    sums: dict[str, float] = {}
+    last: dict[str, float] = {}
+    with (
+        Progress(BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}")) as progress,
+        (run_folder / LOG).open("a", encoding="utf-8") as log,
+    ):
+        task = progress.add_task("", total=1.0)
+
+        def after_step(losses: dict[str, float]) -> None:
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value / LOG_EVERY
+            if trainer.step % LOG_EVERY == 0:
+                text = "  ".join(f"{name} {value:.3f}" for name, value in sums.items())
+                progress.update(task, completed=trainer.progress, description=f"step {trainer.step}  {text}")
+                values = ",".join(f"{value:.5f}" for value in sums.values())
+                log.write(f"{trainer.step},{trainer.seconds:.0f},{values}\n")
+                log.flush()
+                last.update(sums)
+                sums.clear()
+            elif trainer.step < LOG_EVERY:
+                last.update(losses)
+            if trainer.step % SAVE_EVERY == 0:
+                trainer.save(run_folder / CHECKPOINT)
+
+        trainer.run(after_step)
+    trainer.save(run_folder / CHECKPOINT)
+    return last
