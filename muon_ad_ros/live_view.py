@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 from muon_ad_msgs.msg import ClockStatus, SchedulerStatus, WorkerStatus
 
 from muon_ad_core.errors import EngineError
@@ -40,7 +41,7 @@ PARAMETERS = (
     ParameterSpec("address", "127.0.0.1", "Address to serve on; 0.0.0.0: all this machine has.", fixed=_REOPEN),
     ParameterSpec("port", 8090, "Port to serve on; 0: one that is free.", minimum=0, maximum=65_535, fixed=_REOPEN),
     ParameterSpec("token", "", "Word the page asks for; empty: one is made up unless on localhost.", fixed=_REOPEN),
-    ParameterSpec("max_rate", 20.0, "Most pictures a second of each stream.", minimum=1.0, maximum=120.0),
+    ParameterSpec("max_rate", 18.0, "Most pictures a second of each stream.", minimum=1.0, maximum=120.0),
     ParameterSpec("jpeg_quality", 75, "JPEG quality of the pictures.", minimum=1, maximum=100),
     ParameterSpec("max_width", 640, "Largest width of the pictures in pixels.", minimum=64, maximum=3840),
     ParameterSpec("upload_folder", "", "Folder for uploaded style pictures; empty: the user's own.", fixed=_REOPEN),
@@ -195,6 +196,7 @@ class LiveView(ManagedNode):
 
 def main() -> None:
     os.nice(NICENESS)  # every thread that is started from here on inherits it
+    cv2.setNumThreads(1)  # pictures of this size are not worth waking OpenCV's other threads
     sys.exit(run_node(LiveView))
 
 

@@ -18,6 +18,7 @@ from rclpy.logging import get_logger
 from rclpy.task import Future
 
 from muon_ad_core.errors import UserError
+from muon_ad_core.realtime.memory import keep_freed_memory
 
 from .environment import apply_dds_profile
 from .parameters import LiveParameters, ParameterSpec, Values
@@ -163,6 +164,7 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
     unforeseen in the main thread.
     """
     apply_dds_profile()
+    keep_freed_memory()
     rclpy.init()
     crashes: list[threading.ExceptHookArgs] = []
     threading.excepthook = partial(_end_after_crash, crashes)

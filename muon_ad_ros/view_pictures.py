@@ -17,7 +17,10 @@ from .view_messages import microseconds
 
 DEPTH_WIDTH = 320  # pixels; depth is shown to be glanced at, and at full size would cost as much as colour
 NEAR_FAR_PERCENTILES = (2, 98)
+SAMPLED = 3  # of the rows and columns, every so manyth tells the range
 RANGE_INERTIA = 0.8  # how much of the colour range stays from picture to picture, so that colours do not flicker
+COLOURS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)  # (256, 1, 3)
+COLOURS[0] = 0
 
 Rendered = tuple[NDArray[Any], dict[str, Any]]  # BGR, and what else to tell about the picture
 
@@ -40,16 +43,15 @@ class DepthColours:
         small = np.ascontiguousarray(depth[::step, ::step])
         metres = small * np.float32(0.001) if small.dtype.kind == "u" else small
         valid = np.isfinite(metres) & (metres > 0)
-        near, far = self._follow(metres[valid])
-        shades = np.clip((far - metres) * (255.0 / max(far - near, 1e-3)), 0, 255)
-        colours = cv2.applyColorMap(np.where(valid, shades, 0).astype(np.uint8), cv2.COLORMAP_TURBO)
-        colours[~valid] = 0
+        near, far = self._follow(metres[::SAMPLED, ::SAMPLED][valid[::SAMPLED, ::SAMPLED]])
+        shades = np.clip((far - metres) * (254.0 / max(far - near, 1e-3)) + 1.0, 1, 255)
+        colours = cv2.applyColorMap(np.where(valid, shades, 0).astype(np.uint8), COLOURS)
         return colours, {"near": round(near, 2), "far": round(far, 2)}
 
     def _follow(self, metres: NDArray[Any]) -> tuple[float, float]:
         """The range of the colours, which moves slowly with the picture's."""
         if metres.size:
-            near, far = map(float, np.percentile(metres[::7], NEAR_FAR_PERCENTILES))
+            near, far = map(float, np.percentile(metres, NEAR_FAR_PERCENTILES))
             if self._span is not None:
                 near = RANGE_INERTIA * self._span[0] + (1 - RANGE_INERTIA) * near
                 far = RANGE_INERTIA * self._span[1] + (1 - RANGE_INERTIA) * far

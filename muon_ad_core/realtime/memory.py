@@ -11,6 +11,9 @@ import resource
 from muon_ad_core.realtime.policy import has_capability
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # see mallopt(3)
+_LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; glibc takes no larger one
+_KEPT = 64 << 20  # bytes of freed memory an arena may keep
 _CAP_IPC_LOCK = 14  # see capability(7)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,6 +39,18 @@ def lock_working_set() -> str:
 def unlock() -> None:
     """Undo `lock_working_set`."""
     _libc.munlockall()
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library (glibc) keep freed memory for what is allocated next; returns whether it does.
+
+    By default it maps the memory of every camera frame anew, and the kernel clears it page by page: of a message of
+    1 MB that costs more than copying it. Up to 64 MB for each arena are kept, until `return_freed_memory`.
+    """
+    mallopt = getattr(_libc, "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and mallopt(_M_TRIM_THRESHOLD, _KEPT))
 
 
 def return_freed_memory() -> None:

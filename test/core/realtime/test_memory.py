@@ -46,6 +46,18 @@ return_freed_memory()
 print(json.dumps({"full": full, "after": resident_mb()}))
 """
 
+KEEP = """
+import json, resource
+from muon_ad_core.realtime.memory import keep_freed_memory
+def faults_of_frames():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    frames = [b"x" * 4_000_000 for _ in range(4)]  # 3900 pages in all
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+keeps = keep_freed_memory()
+first = faults_of_frames()
+print(json.dumps({"keeps": keeps, "first": first, "again": faults_of_frames()}))
+"""
+
 
 def run_in_child(code: str) -> dict:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -74,6 +86,13 @@ def test_what_is_alive_is_left_out_of_garbage_collection() -> None:
     report = run_in_child(FREEZE)
     assert report["frozen"] > 10_000
     assert report["watched"] < 1000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep freed memory")
+def test_the_memory_of_a_frame_serves_the_next_one() -> None:
+    report = run_in_child(KEEP)
+    assert report["keeps"]
+    assert report["again"] <= report["first"] / 10
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives freed memory back on request")
