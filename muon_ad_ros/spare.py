@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterable
 
 from rcl_interfaces.msg import ParameterEvent
-from rclpy.logging import get_logger
 from rclpy.type_support import check_for_type_support
 
 from muon_ad_core.engine.runtime import preload_backend
@@ -44,7 +43,6 @@ def _prepare(executables: Iterable[str]) -> None:
     if f"{PACKAGE}.worker" in sys.modules:  # some of them run an engine
         preload_backend()
     check_for_type_support(ParameterEvent)  # the first message type brings in what serves them all
-    get_logger("spare").debug("ready")  # the first line logged searches all modules for the caller's
 
 
 def _leave_input() -> None:

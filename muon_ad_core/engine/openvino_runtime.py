@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import openvino
 
+from muon_ad_core.engine.compiled_cache import CompiledCache
 from muon_ad_core.engine.runtime import Arrays, Graph
 from muon_ad_core.errors import EngineError
 
-MAX_COMPILED = 4
-"""Compiled shapes that are kept; the oldest goes when another one comes."""
+Signature = tuple[tuple[str, tuple[int, ...]], ...]
+"""Names and shapes of the inputs."""
 
 
 def load_library() -> None:
@@ -22,11 +26,16 @@ def load_library() -> None:
 
 
 class OpenVinoGraph(Graph):
-    """One ONNX graph, compiled for each set of input shapes that it meets (static shapes run faster)."""
+    """One ONNX graph, compiled for the input shapes it meets (static shapes run faster).
+
+    Only the form for the latest shapes is held, so that memory does not grow with the number of picture sizes; others
+    come back from the user's cache folder.
+    """
 
     backend = "openvino"
 
     def __init__(self, path: Path, threads: int) -> None:
+        self._path = path
         self._core = openvino.Core()
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -36,37 +45,71 @@ class OpenVinoGraph(Graph):
             # What is not int8 stays float32: style modulation loses visibly in bfloat16 and gains no time.
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        try:
-            self._model = self._core.read_model(path)
-        except RuntimeError as error:
-            raise EngineError(
-                f"{path} cannot be read as a graph ({_first_line(error)}): copy the engine again"
-            ) from None
-        self.input_shapes = {
+        self._cache = self._open_cache()
+        self._model: openvino.Model | None = None
+        self._signature: Signature = ()
+        self._request: openvino.InferRequest | None = None
+        if not self._cache.filled:
+            self._read()  # a file that is no graph is refused here
+
+    @cached_property
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """As in Graph."""
+        return {
             port.any_name: tuple(0 if side.is_dynamic else side.get_length() for side in port.partial_shape)
-            for port in self._model.inputs
+            for port in self._read().inputs
         }
-        self._requests: dict[tuple[tuple[str, tuple[int, ...]], ...], openvino.InferRequest] = {}
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         signature = tuple((name, array.shape) for name, array in inputs.items())
-        request = self._requests.get(signature)
-        if request is None:
-            request = self._compile(signature)
-        results = request.infer(dict(inputs), share_inputs=True, share_outputs=True)
+        if signature != self._signature or self._request is None:
+            self._request = None  # its memory first
+            self._request = self._prepare(signature)
+            self._signature = signature
+        results = self._request.infer(dict(inputs), share_inputs=True, share_outputs=True)
         return {output.any_name: array for output, array in results.items()}
 
-    def _compile(self, signature: tuple[tuple[str, tuple[int, ...]], ...]) -> openvino.InferRequest:
-        model = self._model.clone()
+    def _open_cache(self) -> CompiledCache:
+        """The cache for this graph, this processor, this release of OpenVINO and these settings."""
+        device = [
+            str(self._core.get_property("CPU", name)) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+        ]
+        try:
+            return CompiledCache(self._path, f"openvino {openvino.__version__} {device} {self._settings}")
+        except OSError as error:
+            raise EngineError(f"{self._path} cannot be read ({error.strerror}): copy the engine again") from None
+
+    def _read(self) -> openvino.Model:
+        if self._model is None:
+            try:
+                self._model = self._core.read_model(self._path)
+            except RuntimeError as error:
+                raise EngineError(
+                    f"{self._path} cannot be read as a graph ({_first_line(error)}): copy the engine again"
+                ) from None
+        return self._model
+
+    def _prepare(self, signature: Signature) -> openvino.InferRequest:
+        """A request for these inputs: from the cache, or compiled now and put there."""
+        compiled = self._cache.read(str(signature))
+        if compiled is not None:
+            try:
+                return self._core.import_model(io.BytesIO(compiled), "CPU", self._settings).create_infer_request()
+            except RuntimeError:  # another build of the same release, say: compile it
+                pass
+        model = self._compile(signature)
+        exported = io.BytesIO()
+        model.export_model(exported)
+        self._cache.write(str(signature), exported.getvalue())
+        return model.create_infer_request()
+
+    def _compile(self, signature: Signature) -> openvino.CompiledModel:
+        model = self._read().clone()
         try:
             model.reshape({name: openvino.PartialShape(list(shape)) for name, shape in signature})
-            request = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+            return self._core.compile_model(model, "CPU", self._settings)
         except RuntimeError as error:
             raise EngineError(f"the graph does not take inputs of {dict(signature)} ({_first_line(error)})") from None
-        while len(self._requests) >= MAX_COMPILED:
-            del self._requests[next(iter(self._requests))]
-        self._requests[signature] = request
-        return request
 
 
 def _first_line(error: Exception) -> str:
