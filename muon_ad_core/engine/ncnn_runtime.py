@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import ncnn
@@ -27,8 +28,11 @@ class NcnnGraph(Graph):
             raise EngineError(f"{weights} is missing: ncnn's .param and .bin belong together, under one name")
         if self._network.load_param(str(path)) or self._network.load_model(str(weights)):
             raise EngineError(f"{path} cannot be read as a graph with {weights.name}: copy both again")
-        self.input_shapes = {name: () for name in self._network.input_names()}
         self._outputs = list(self._network.output_names())
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {name: () for name in self._network.input_names()}
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         extractor = self._network.create_extractor()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,14 @@ class OnnxRuntimeGraph(Graph):
         except Exception as error:  # onnxruntime raises several unrelated classes of its own
             reason = str(error).splitlines()[0]
             raise EngineError(f"{path} cannot be read as a graph ({reason}): copy the engine again") from None
-        self.input_shapes = {
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {
             entry.name: tuple(side if isinstance(side, int) else 0 for side in entry.shape)
             for entry in self._session.get_inputs()
         }
-        self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))

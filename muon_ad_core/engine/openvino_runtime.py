@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +51,8 @@ class OpenVinoGraph(Graph):
         if not self._cache.filled:
             self._read()  # a file that is no graph is refused here
 
-    @cached_property
+    @property
     def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """As in Graph."""
         return {
             port.any_name: tuple(0 if side.is_dynamic else side.get_length() for side in port.partial_shape)
             for port in self._read().inputs

@@ -26,8 +26,11 @@ class Graph(ABC):
     """A loaded graph. Inputs and outputs are C-contiguous arrays by name; every input shape is compiled once."""
 
     backend: str
-    input_shapes: Mapping[str, tuple[int, ...]]
-    """Shape of each input as the file gives it, 0 where it leaves a side open; () where the file has no shapes."""
+
+    @property
+    @abstractmethod
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each input as the file gives it, 0 where it leaves a side open; () where the file has no shapes."""
 
     @abstractmethod
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:

@@ -64,7 +64,7 @@ class TorchGraph(Graph):
         if unknown:
             raise EngineError(f"{path} uses {unknown[0]}, which backend torch lacks: choose another backend")
         constants = {tensor.name for tensor in model.graph.initializer}
-        self.input_shapes = {
+        self._input_shapes = {
             entry.name: tuple(side.dim_value for side in entry.type.tensor_type.shape.dim)
             for entry in model.graph.input
             if entry.name not in constants
@@ -73,6 +73,10 @@ class TorchGraph(Graph):
         self._constants, self._steps = self._fold(model)
         self._captured: dict[tuple[tuple[str, tuple[int, ...]], ...], _Captured] = {}
         self._stream = self._make_stream(HIGH)
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return self._input_shapes
 
     def set_urgent(self, urgent: bool) -> None:
         """Run on a stream of high priority, or of low. Graphs are captured anew for the other stream."""
