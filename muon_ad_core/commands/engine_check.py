@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verify an engine package: its manifest and check sums, and that every runtime here computes the same from a photograph.
+"""Verify an engine package: manifest and check sums, and that every runtime here computes the same from a photograph.
 
 Exits with 1 when a runtime fails or differs.
 """

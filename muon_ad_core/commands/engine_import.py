@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="ncnn's .bin (default: beside the .param, under its name)")
     parser.add_argument("--decoder", required=True, help="yolox, nanodet, nanodet-plus, fastestdet or yolo-fastestv2")
     parser.add_argument("--classes", required=True, help="coco, or a text file with one class a line")
-    parser.add_argument("--size", help="input in pixels, 416 or 320x416 (rows x columns), where the file leaves it open")
+    parser.add_argument(
+        "--size", help="input in pixels, 416 or 320x416 (rows x columns), where the file leaves it open"
+    )
     help_set = "a setting other than the family's, such as preprocessing.channels=RGB or strides=[8,16,32]"
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", dest="settings", help=help_set)
     parser.add_argument("--licence", default="not stated", help="of the network, for the manifest")

@@ -46,7 +46,8 @@ def describe(package: EnginePackage) -> Iterator[str]:
     if "decoder" in manifest:
         rows, columns = manifest["input_size"]
         yield f"{'input':12} {columns}x{rows} pixels{_settings(manifest, 'preprocessing')}"
-        yield f"{'decoder':12} {manifest['decoder']}, strides {_joined(manifest['strides'])}{_settings(manifest, 'decoding')}"
+        strides = _joined(manifest["strides"])
+        yield f"{'decoder':12} {manifest['decoder']}, strides {strides}{_settings(manifest, 'decoding')}"
         yield f"{'classes':12} {_names(manifest['classes'])}"
     if "styles" in manifest:
         yield f"{'styles':12} {_names([style['name'] for style in manifest['styles']])}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judge pictures and sequences by standard metrics. SSIM, PSNR and fine detail need nothing more.
+"""Judge pictures, sequences and detectors by standard metrics. SSIM, PSNR and fine detail need nothing more.
 
 LPIPS, style distance, the ArtFID-like score and FID[squeeze] need PyTorch (requirements/train.txt) and SqueezeNet 1.1
 weights of yours (--weights). FID with another network needs its ONNX graph (--fid).
@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from muon_ad_core.commands import eval_detector
 from muon_ad_core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ HIGHER_IS_BETTER = ("ssim", "psnr", "style_score", "harmony")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two sub-commands: images and video."""
+    """Three sub-commands: images, video and detector."""
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="kind")
     images = kinds.add_parser("images", help="a folder of pictures against references", description=__doc__,
                               formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
@@ -35,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     video.add_argument("original", help="video, folder of pictures")
     video.add_argument("stylized", help="the same, frame for frame")
     video.add_argument("--frames", type=int, default=300, help="most frames to look at (default: 300)")
-    for kind in (images, video):
+    detector = kinds.add_parser("detector", help="average precision on pictures with boxes in COCO's format",
+                                description=eval_detector.__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    eval_detector.add_arguments(detector)
+    for kind in (images, video, detector):
         kind.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
 
 
@@ -45,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
     from muon_ad_core.bench.inputs import describe_input
     from muon_ad_core.bench.result_file import publish
 
+    if args.kind == "detector":
+        publish("eval detector", eval_detector.measure(args), args.json)
+        return 0
     evaluation = _images(args) if args.kind == "images" else _video(args)
     names = ("pictures", "references", "style", "weights", "fid") if args.kind == "images" else ("original", "stylized")
     files = {name: Path(value) for name in names if (value := getattr(args, name)) is not None}

@@ -198,6 +198,7 @@ def _write(
     trainer: DetectorTrainer, classes: tuple[str, ...], target: Path, origin: dict[str, Any], args: argparse.Namespace
 ) -> None:
     """The package; measured, level by level, when there is a validation set."""
+    from muon_ad_core.distill.coco_file import file_and_folder
     from muon_ad_core.distill.detector_package import export_detector, finish_package
     from muon_ad_core.engine.package import EnginePackage
 
@@ -208,51 +209,46 @@ def _write(
         fields["pruning"] = {"method": args.prune_method, "rate": args.prune, "start": source}
     finish_package(target, fields, {})
     if args.validation:
-        finish_package(target, fields, measure(target, *_file_and_folder(args.validation)))
+        finish_package(target, fields, measure(target, *file_and_folder(args.validation)))
 
 
 def measure(target: Path, file: Path, folder: Path | None) -> dict[str, float]:
     """AP, AP50 and person AP50 of every level of a package, through the detector that users run."""
     from muon_ad_core.detect.detector import Detector
-    from muon_ad_core.distill.detector_data import read_coco
-    from muon_ad_core.distill.detector_metrics import average_precision
+    from muon_ad_core.distill.coco_file import read_coco_file
     from muon_ad_core.engine.package import EnginePackage
+    from muon_ad_core.metrics.detection import detect_all, evaluate_detector
 
     package = EnginePackage.load(target)
     metrics: dict[str, float] = {}
     for level in package.levels:
         detector = Detector(package, level=level.name)
-        coco = read_coco(file, detector.classes, folder)
-
-        def detect(rgb, detector=detector):  # type: ignore[no-untyped-def]
-            found = detector.run(rgb, score_threshold=0.02, iou_threshold=0.6)
-            return found.boxes, found.scores, found.labels
-
-        for name, value in average_precision(detect, file, coco.samples[0].file.parent, detector.classes).items():
-            metrics[f"{name}_{level.name}"] = round(value, 4)
+        coco = read_coco_file(file, detector.classes, folder)
+        figures = evaluate_detector(detect_all(detector), coco, detector.classes).figures
+        for name in ("ap", "ap50", "person_ap50"):
+            value = figures.get(name)
+            if value is not None:
+                metrics[f"{name}_{level.name}"] = round(value, 4)
     return metrics
-
-
-def _file_and_folder(argument: str) -> tuple[Path, Path | None]:
-    file, _, folder = argument.partition("=")
-    return Path(file), Path(folder) if folder else None
 
 
 def _boxes(arguments: list[str], classes: tuple[str, ...], longest: int) -> tuple[Lesson, list[str]]:
     """The lesson of COCO files, and what the model card tells about each; faults are printed."""
+    from muon_ad_core.distill.coco_file import file_and_folder
     from muon_ad_core.distill.detector_data import PictureCache, read_coco
     from muon_ad_core.distill.detector_lessons import BoxLesson
 
     caches, data = [], []
     for argument in arguments:
-        file, folder = _file_and_folder(argument)
+        file, folder = file_and_folder(argument)
         coco = read_coco(file, classes, folder)
         cache = PictureCache(coco, longest)
         for fault, count in coco.faults.items():
             print(f"{file}: {count} x {fault}, left out", file=sys.stderr)
         scores = [score for sample in cache.samples for score in sample.scores]
         soft = sum(bool(score < 1) for score in scores)
-        data.append(f"{file.name}: {len(cache):,} pictures, {len(scores):,} boxes ({soft:,} soft)")
+        faults = "".join(f"; left out: {count:,} x {fault}" for fault, count in coco.faults.items())
+        data.append(f"{file.name}: {len(cache):,} pictures, {len(scores):,} boxes ({soft:,} soft){faults}")
         caches.append(cache)
     return BoxLesson(caches), data
 

@@ -1,26 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO-format training sets for the detector: reading with faults counted, a picture cache, augmentation.
+"""COCO-format training sets for the detector: a picture cache with unreadable ones counted, and augmentation.
 
-Annotations may carry a `score` in (0, 1]: a soft label (detector_teachers writes such files); without it the label is
-a human's, 1. A file's `categories` are the classes its annotators looked for: a picture of it says nothing about the
-others, and their loss is masked there.
+A file's `categories` are the classes its annotators looked for: a picture of it says nothing about the others, and
+their loss is masked there.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
+from muon_ad_core.distill.coco_file import AnnotatedPicture, read_coco_file
 from muon_ad_core.errors import UserError
-
-MINIMUM_SIDE = 1.0  # pixels: smaller boxes are counted and left out
 
 
 @dataclass
@@ -46,107 +42,22 @@ class CocoSet:
 
 
 def read_coco(file: Path, classes: Sequence[str], folder: Path | None = None) -> CocoSet:
-    """Read a COCO detection file; pictures are looked up in `folder`, else beside the file (see image_folder).
-
-    Categories are matched to `classes` by name. Unknown categories, boxes without area, boxes of unknown pictures and
-    scores outside (0, 1] are left out and counted in `faults`.
-
-    Raises UserError when the file is missing, is no COCO JSON, or has no picture or no known category.
-    """
-    document = _read_json(file)
-    folder = folder or image_folder(file, document["images"])
-    index = {name: position for position, name in enumerate(classes)}
-    label_of = {c["id"]: index[c["name"]] for c in document["categories"] if c.get("name") in index}
-    if not label_of:
-        raise UserError(
-            f"{file} has none of the detector's categories: names must match, {', '.join(classes[:3])}, ..."
-        )
-    labelled = np.zeros(len(classes), bool)
-    labelled[list(label_of.values())] = True
-    faults: Counter[str] = Counter()
-    by_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in document["images"]}
-    for annotation in document["annotations"]:
-        if annotation.get("image_id") in by_image:
-            by_image[annotation["image_id"]].append(annotation)
-        else:
-            faults["annotation of an unknown picture"] += 1
-    samples = [_sample(image, by_image[image["id"]], label_of, folder, faults) for image in document["images"]]
-    return CocoSet(samples, labelled, faults)
+    """The training set of a COCO file; arguments, counted faults and errors are those of read_coco_file."""
+    coco = read_coco_file(file, classes, folder)
+    return CocoSet([_sample(picture) for picture in coco.pictures], coco.labelled, coco.faults)
 
 
-def image_folder(file: Path, images: Sequence[dict[str, Any]]) -> Path:
-    """Folder of a COCO file's pictures: the file's own, its images/, or the one named like instances_NAME.json.
-
-    Raises UserError when none holds the first picture.
-    """
-    candidates = [file.parent, file.parent / "images", file.parent / file.stem.removeprefix("instances_")]
-    for candidate in candidates:
-        if (candidate / str(images[0].get("file_name"))).is_file():
-            return candidate
-    raise UserError(f"pictures of {file} not found beside it: give their folder, {file.name}=FOLDER.")
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read annotations {file}: {error.strerror}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not valid JSON ({error}): export it again in COCO format.") from error
-    if not isinstance(document, dict) or any(
-        not isinstance(document.get(key), list) for key in ("images", "annotations", "categories")
-    ):
-        raise UserError(f"{file} is not COCO format: it needs the lists images, annotations and categories.")
-    if not document["images"]:
-        raise UserError(f"{file} lists no pictures: nothing to train on.")
-    if any(not isinstance(image, dict) or not {"id", "file_name"} <= image.keys() for image in document["images"]):
-        raise UserError(f"{file} has a picture without id or file_name: export it again in COCO format.")
-    return document
-
-
-def _sample(
-    image: dict[str, Any],
-    annotations: Sequence[dict[str, Any]],
-    label_of: dict[Any, int],
-    folder: Path,
-    faults: Counter[str],
-) -> Sample:
-    boxes, labels, scores, crowd = [], [], [], []
-    for annotation in annotations:
-        label = label_of.get(annotation.get("category_id"))
-        box = _corners(annotation.get("bbox"))
-        score = annotation.get("score", 1.0)
-        if label is None:
-            faults["unknown class"] += 1
-        elif box is None:
-            faults["box without area"] += 1
-        elif not 0 < score <= 1:
-            faults["score outside 0..1"] += 1
-        elif annotation.get("iscrowd"):
-            crowd.append(box)
-        else:
-            boxes.append(box)
-            labels.append(label)
-            scores.append(score)
+def _sample(picture: AnnotatedPicture) -> Sample:
+    objects = [box for box in picture.boxes if not box.crowd]
     return Sample(
-        folder / image["file_name"],
-        int(image.get("width", 0)),
-        int(image.get("height", 0)),
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(labels, np.int64),
-        np.array(scores, np.float32),
-        np.array(crowd, np.float32).reshape(-1, 4),
+        picture.file,
+        picture.width,
+        picture.height,
+        np.array([box.corners for box in objects], np.float32).reshape(-1, 4),
+        np.array([box.label for box in objects], np.int64),
+        np.array([box.score for box in objects], np.float32),
+        np.array([box.corners for box in picture.boxes if box.crowd], np.float32).reshape(-1, 4),
     )
-
-
-def _corners(bbox: Any) -> list[float] | None:
-    """x1 y1 x2 y2 of a COCO [x, y, width, height], None when it is no finite box with area."""
-    if not isinstance(bbox, list) or len(bbox) != 4:
-        return None
-    x, y, width, height = (float(v) if isinstance(v, (int, float)) else float("nan") for v in bbox)
-    if not np.isfinite([x, y, width, height]).all() or min(width, height) < MINIMUM_SIDE:
-        return None
-    return [x, y, x + width, y + height]
 
 
 class PictureCache:

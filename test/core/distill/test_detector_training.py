@@ -171,6 +171,8 @@ def test_command_trains_resumes_and_writes_a_package(
 ) -> None:
     document = json.loads(coco_file.read_text())
     document["annotations"].append({"id": 99, "image_id": 0, "category_id": 1, "bbox": [5, 5, 0, 0]})
+    document["images"].append({"id": 99, "file_name": "corrupt.png", "width": 96, "height": 96})
+    coco_file.with_name("corrupt.png").write_bytes(b"\x89PNG broken")
     faulty = coco_file.with_name("faulty.json")
     faulty.write_text(json.dumps(document))
     names = tmp_path / "classes.txt"
@@ -178,12 +180,15 @@ def test_command_trains_resumes_and_writes_a_package(
     common = ["--data", str(faulty), "--classes", str(names), "--run", str(tmp_path / "run"), "--size", "64",
               "--start-size", "64", "--batch", "2"]  # fmt: skip
     assert train_detector.run(command_line(*common, "--steps", "2")) == 0
-    assert "1 x box without area" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "1 x box without area" in told and "1 x unreadable picture" in told
     assert train_detector.run(command_line(*common, "--steps", "3")) == 0
     package = EnginePackage.load(tmp_path / "run" / "detector")
     assert package.manifest["training"]["steps_done"] == 3
     assert package.manifest["classes"] == ["disc", "square"]
-    assert package.manifest["training"]["data"] == ["faulty.json: 12 pictures, 24 boxes (0 soft)"]
+    left_out = "left out: 1 x box without area; left out: 1 x unreadable picture"
+    assert package.manifest["training"]["data"] == [f"faulty.json: 12 pictures, 24 boxes (0 soft); {left_out}"]
+    assert left_out in (package.root / "README.md").read_text()
 
     more = [*common, "--start", str(package.root), "--steps", "1"]
     more[more.index("--run") + 1] = str(tmp_path / "further")
