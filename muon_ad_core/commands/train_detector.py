@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=Path, help="text file, one class a line (default: COCO's 80 classes)")
     parser.add_argument("--run", type=Path, required=True, dest="run_folder", help="folder of checkpoint and log")
     parser.add_argument("--output", type=Path, help="engine package to write at the end (default: RUN/detector)")
-    parser.add_argument("--start", type=Path, metavar="PACKAGE", help="engine package whose weights to start from")
+    parser.add_argument(
+        "--start", metavar="PACKAGE", help="engine package (folder or name) whose weights to start from"
+    )
     help_prune = (
         "share of the start package's channels to remove, 0..1: first part of the run; the rest trains what is left"
     )
@@ -128,11 +130,11 @@ def _trainer(args: argparse.Namespace, lesson: Lesson, recipe: DetectorTraining,
     return trainer
 
 
-def _start_network(start: Path, classes: int) -> DetectorNet:
+def _start_network(start: str, classes: int) -> DetectorNet:
     from muon_ad_core.distill.detector_package import read_network
-    from muon_ad_core.engine.package import EnginePackage
+    from muon_ad_core.engine.package import EnginePackage, find_engine
 
-    network = read_network(EnginePackage.load(start))
+    network = read_network(EnginePackage.load(find_engine(start)))
     if network.shape.classes != classes:
         raise UserError(
             f"{start} is for {network.shape.classes} classes, not {classes}: name its classes in --classes."
@@ -200,11 +202,11 @@ def _write(
     """The package; measured, level by level, when there is a validation set."""
     from muon_ad_core.distill.coco_file import file_and_folder
     from muon_ad_core.distill.detector_package import export_detector, finish_package
-    from muon_ad_core.engine.package import EnginePackage
+    from muon_ad_core.engine.package import EnginePackage, find_engine
 
     fields = export_detector(trainer, classes, target, args.version, origin)
     if args.prune:
-        start = EnginePackage.load(args.start).manifest
+        start = EnginePackage.load(find_engine(args.start)).manifest
         source = f"{start['name']} {start['version']}"
         fields["pruning"] = {"method": args.prune_method, "rate": args.prune, "start": source}
     finish_package(target, fields, {})
