@@ -11,8 +11,12 @@ CORE = 0.5
 """Share of the box's width and height, around its middle, whose depth counts: the rims show the background."""
 MINIMUM_VALID = 0.1
 """Share of the core's pixels that must have depth."""
+DEPTH_UNIT = 0.001
+"""Metres, of integer depth (REP 118)."""
 INVALID_MILLIMETRES = (0, 65535)
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
+LEAST_DEVIATION = DEPTH_UNIT
+"""Metres; a flat surface does not make depth more certain than its unit."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +38,34 @@ def core_depth(depth: np.ndarray, box: np.ndarray) -> tuple[float, float] | None
     """Median depth and robust deviation (1.4826 * median absolute deviation) in metres of a box's core.
 
     depth: (H, W) uint16 millimetres (0 and 65535 invalid) or float metres (not finite or <= 0 invalid); box: (4,)
-    x1 y1 x2 y2 in its pixels. None when too few pixels have depth.
+    x1 y1 x2 y2 in its pixels. None when too few pixels have depth, or the box is not a finite one in the image.
     """
+    if not np.isfinite(box).all():
+        return None
     middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * CORE
     left, top = np.floor(np.maximum(middle - half, 0)).astype(int)
-    right, bottom = np.ceil(np.minimum(middle + half, depth.shape[1::-1])).astype(int)
+    right, bottom = np.ceil(np.clip(middle + half, 0, depth.shape[1::-1])).astype(int)
     core = depth[top:bottom, left:right]
-    if np.issubdtype(core.dtype, np.integer):
-        valid = core[(core != INVALID_MILLIMETRES[0]) & (core != INVALID_MILLIMETRES[1])] / 1000.0
-    else:
-        valid = core[np.isfinite(core) & (core > 0)].astype(np.float64)
+    valid = valid_metres(core)
     if not core.size or len(valid) < max(1, MINIMUM_VALID * core.size):
         return None
     median = float(np.median(valid))
     return median, float(MAD_TO_DEVIATION * np.median(np.abs(valid - median)))
+
+
+def valid_metres(depth: np.ndarray) -> np.ndarray:
+    """The valid depths of an image as in core_depth(), in metres: (N,) float64."""
+    if np.issubdtype(depth.dtype, np.integer):
+        return depth[(depth != INVALID_MILLIMETRES[0]) & (depth != INVALID_MILLIMETRES[1])] * DEPTH_UNIT
+    return depth[np.isfinite(depth) & (depth > 0)].astype(np.float64)
+
+
+def to_millimetres(depth: np.ndarray) -> np.ndarray:
+    """A depth image as in core_depth() as uint16 millimetres, 0 where invalid or beyond what 16 bits hold."""
+    if not np.issubdtype(depth.dtype, np.integer):
+        depth = np.rint(np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) / DEPTH_UNIT)
+    low, high = INVALID_MILLIMETRES
+    return np.where((depth > low) & (depth < high), depth, 0).astype(np.uint16)
 
 
 def median_distance(depth: np.ndarray) -> float:
@@ -72,5 +90,5 @@ def place(depth: np.ndarray, box: np.ndarray, camera_matrix: np.ndarray) -> Plac
     width, height = (box[2:] - box[:2]) * z / (fx, fy)
     # Depth errors move the point along its ray; a box edge is good to about a pixel.
     pixel = np.diag([(z / fx) ** 2, (z / fy) ** 2, 0.0])
-    covariance = np.outer(ray, ray) * deviation**2 + pixel
+    covariance = np.outer(ray, ray) * max(deviation, LEAST_DEVIATION) ** 2 + pixel
     return Placement(ray * z, np.array([width, height, 2 * deviation]), covariance)

@@ -80,6 +80,17 @@ class EmulatedD415:
         pose[:3, 3] -= BASELINE * pose[:3, 0]
         return pose
 
+    def view_of(self, number: int) -> int:
+        """The view that the frames with this number show: there and back again."""
+        position = number % (2 * VIEWS - 2)
+        return position if position < VIEWS else 2 * VIEWS - 2 - position
+
+    def true_depth(self, view: int) -> NDArray[np.uint16]:
+        """Depth of the scene for each pixel of the colour camera in picture `view`: millimetres, 0 where unknown."""
+        rendered = self._scene.view()
+        rendered.render(self.color_pose(view), np.empty((self.mode.height, self.mode.width, 3), np.uint8))
+        return rendered.depth()
+
     def plug(self) -> None:
         """Plug the device in; its counters begin anew."""
         if self._plug is None:

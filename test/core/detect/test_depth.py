@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from muon_ad_core.detect.depth import core_depth, place
+from muon_ad_core.detect.depth import core_depth, place, to_millimetres
 
 CAMERA = np.array([[500.0, 0, 320], [0, 400.0, 240], [0, 0, 1]])
 BOX = np.array([270.0, 200, 470, 360])
@@ -19,7 +19,7 @@ def test_flat_wall_is_placed_exactly() -> None:
     assert placed is not None
     assert placed.position == pytest.approx([(370 - 320) / 500 * 2, (280 - 240) / 400 * 2, 2])
     assert placed.size == pytest.approx([200 / 500 * 2, 160 / 400 * 2, 0])
-    assert np.sqrt(np.diag(placed.covariance)) == pytest.approx([2 / 500, 2 / 400, 0])
+    assert np.sqrt(np.diag(placed.covariance)) == pytest.approx([2 / 500, 2 / 400, 0.001], rel=0.01)
 
 
 def test_background_at_the_rims_and_holes_do_not_count() -> None:
@@ -57,3 +57,20 @@ def test_unknown_depth_places_nothing(depth: np.ndarray) -> None:
 
 def test_box_outside_the_depth_image_places_nothing() -> None:
     assert place(wall(1000), np.array([700.0, 500, 800, 600]), CAMERA) is None
+
+
+@pytest.mark.parametrize("box", [[-300.0, -200, -100, -50], [np.nan] * 4, [0, 0, np.inf, 10], [50, 50, 50, 50]])
+def test_boxes_that_are_none_place_nothing(box: list[float]) -> None:
+    assert place(wall(1000), np.array(box), CAMERA) is None
+
+
+def test_covariance_can_be_inverted_however_flat_the_surface() -> None:
+    placed = place(wall(1000), BOX, CAMERA)
+    assert placed is not None
+    assert np.linalg.eigvalsh(placed.covariance).min() > 0
+
+
+def test_millimetres_hold_what_is_valid() -> None:
+    metres = np.array([1.2345, np.nan, np.inf, -np.inf, -1.0, 0.0, 65.534, 65.535, 1e9])
+    assert to_millimetres(metres).tolist() == [1234, 0, 0, 0, 0, 0, 65534, 0, 0]
+    assert to_millimetres(np.array([0, 7, 65534, 65535], np.uint16)).tolist() == [0, 7, 65534, 0]
