@@ -59,7 +59,7 @@ DETECTION_PARAMETERS = (
         "least_rate",
         1.0,
         "Frames a second to process even where slots, set by the scheduler, are too short or there are none.",
-        minimum=0.01,
+        minimum=0.5,
         maximum=1000.0,
     ),
 )

@@ -23,7 +23,7 @@ from .clock_gate import ClockGate
 from .managed import ManagedNode, run_node
 from .parameters import ParameterSpec, Values
 from .serialized import header_of
-from .status import STATUS_PERIOD, to_stamp
+from .status import to_stamp
 
 TOPICS = {
     "color": "color/image_raw",
@@ -35,6 +35,7 @@ TOPICS = {
 }
 """Name of a stream -> its image topic; its camera_info is beside it."""
 OUTPUT = "synced"
+REPORT_PERIOD = 1.0  # seconds
 FATES = ("received", "matched", "unmatched", "overflow", "late", "duplicate", "out_of_order", "cleared", "pending")
 
 _REOPEN = "clean the node up first"
@@ -73,7 +74,7 @@ class FrameSync(ManagedNode):
         self._set_publisher = self.create_publisher(FrameSet, f"{OUTPUT}/set", qos.result_data())
         self._status_publisher = self.create_publisher(SyncStatus, "sync/status", qos.result_data())
         self.create_subscription(ClockStatus, "clock/status", self._remember_clock, qos.result_data())
-        self.create_timer(STATUS_PERIOD, self._report, clock=self.steady_clock)
+        self.create_timer(REPORT_PERIOD, self._report, clock=self.steady_clock)
         backward = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jump = self.get_clock().create_jump_callback(backward, post_callback=self._clock_jumped)
 

@@ -19,6 +19,7 @@ from rclpy.task import Future
 
 from muon_ad_core.errors import UserError
 from muon_ad_core.realtime.memory import keep_freed_memory
+from muon_ad_core.realtime.process_state import name_process
 
 from .environment import apply_dds_profile
 from .parameters import LiveParameters, ParameterSpec, Values
@@ -72,34 +73,39 @@ class ManagedNode(LifecycleNode):
     def parameters_changed(self, changed: frozenset[str]) -> None:
         """Take over parameters that have just been changed."""
 
+    def transition_begins(self, meanwhile: str) -> None:
+        """The node is about to change its state; it may not be able to answer for a while."""
+
     # Lifecycle
 
     def is_configured(self) -> bool:
         return self.state_label in ("inactive", "active")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        result = self._transition("inactive", self.configure)
+        result = self._transition("configuring", "inactive", self.configure)
         if result != TransitionCallbackReturn.SUCCESS:
             self.cleanup()
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("active", self.activate)
+        return self._transition("activating", "active", self.activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("inactive", self.deactivate)
+        return self._transition("deactivating", "inactive", self.deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("unconfigured", self.cleanup)
+        return self._transition("cleaningup", "unconfigured", self.cleanup)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("finalized", self.deactivate, self.cleanup)
+        return self._transition("shuttingdown", "finalized", self.deactivate, self.cleanup)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("unconfigured", self.deactivate, self.cleanup)
+        return self._transition("errorprocessing", "unconfigured", self.deactivate, self.cleanup)
 
-    def _transition(self, label: str, *hooks: Callable[[], None]) -> TransitionCallbackReturn:
+    def _transition(self, meanwhile: str, label: str, *hooks: Callable[[], None]) -> TransitionCallbackReturn:
+        """Call `hooks` to reach the state `label`; `meanwhile` is what lifecycle nodes call the state in between."""
         self._failure = None
+        self.transition_begins(meanwhile)
         try:
             for hook in hooks:
                 hook()
@@ -171,6 +177,7 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
     node = None
     try:
         node = make_node()
+        name_process(node.get_name())
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()

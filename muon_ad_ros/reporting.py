@@ -36,7 +36,7 @@ class ReportingNode(ManagedNode):
         self.create_timer(STATUS_PERIOD, self._report, clock=self.steady_clock)
 
     def describe(self, status: WorkerStatus) -> None:
-        """Add to `status` what only the subclass knows; called once a second in the executor's thread."""
+        """Add to `status` what only the subclass knows; called twice a second in the executor's thread."""
 
     def check_parameters(self, proposed: Values, changed: frozenset[str]) -> None:
         policy_request(proposed)
@@ -64,10 +64,17 @@ class ReportingNode(ManagedNode):
         """A frame passed without a fault: faults may be said anew."""
         self._complaints.recovered()
 
+    def transition_begins(self, meanwhile: str) -> None:
+        """Say so, because the executor does not report until it is over."""
+        self._publish_status(meanwhile)
+
     def _report(self) -> None:
         if not self.background_busy:  # threads of an engine that is being loaded stay out of the way of frames
             self.policy.keep()
+        self._publish_status(self.state_label)
+
+    def _publish_status(self, state: str) -> None:
         stamp = self.get_clock().now().to_msg()
-        status = self.reporter.message(stamp, self.state_label, self.policy.request, self.policy.grant)
+        status = self.reporter.message(stamp, state, self.policy.request, self.policy.grant)
         self.describe(status)
         self._status_publisher.publish(status)

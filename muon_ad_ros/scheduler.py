@@ -21,8 +21,6 @@ from muon_ad_msgs.msg import FrameTiming, SchedulerStatus, WorkerStatus
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
-from muon_ad_core.realtime.watchdog import read_process_state, runs_node
-
 from . import qos
 from .allowances import Allowances
 from .diagnostics import diagnose
@@ -34,6 +32,7 @@ from .watched_worker import WatchedWorker
 STATUS_TYPE = "muon_ad_msgs/msg/WorkerStatus"
 AFFINITY = "scheduling.affinity"
 PERIOD = 1.0  # seconds between looks at the graph, and between reports
+WATCH_PERIOD = 0.25  # seconds between looks at the workers' processes
 SILENCE = 5.0  # seconds without a status after which a worker counts as gone
 DECISIONS = 20  # how many of the latest decisions are published
 
@@ -52,6 +51,7 @@ class Scheduler(ManagedNode):
         self._status_publisher = self.create_publisher(SchedulerStatus, "scheduler/status", qos.result_data())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", qos.result_data())
         self._timer = self.create_timer(PERIOD, self._look_around, clock=self.steady_clock)
+        self._watch_timer = self.create_timer(WATCH_PERIOD, self._watch, clock=self.steady_clock)
 
     def parameters_changed(self, changed: frozenset[str]) -> None:
         self._allowances.configure(self.parameters.values)
@@ -67,7 +67,6 @@ class Scheduler(ManagedNode):
         self._find_workers()
         for worker in self._workers.values():
             self._notice_silence(worker)
-            self._end_if_hanging(worker)
         self._ask_all()
         self._publish()
 
@@ -108,16 +107,16 @@ class Scheduler(ManagedNode):
                 f"frames may come late beside other load: {status.name}: {status.policy_reason} (docs/real-time.md)"
             )
 
-    def _end_if_hanging(self, worker: WatchedWorker) -> None:
+    def _watch(self) -> None:
+        if self.state_label == "active":
+            for worker in self._workers.values():
+                verdict = worker.hangs()
+                if verdict:
+                    self._end(worker, verdict)
+
+    def _end(self, worker: WatchedWorker, verdict: str) -> None:
         """A hanging process cannot be helped from outside but by ending it; whoever started it starts it again."""
-        pid = worker.status.pid
-        process = read_process_state(pid)
-        if worker.ended_pid == pid or process is None or not runs_node(pid, worker.status.name.rsplit("/", 1)[-1]):
-            return
-        verdict = worker.watchdog.verdict(process, time.monotonic())
-        if not verdict:
-            return
-        worker.ended_pid = pid
+        pid = worker.ended_pid = worker.status.pid
         if not self.parameters["watchdog.restart"]:
             self._decide(f"{worker.status.name} hangs: {verdict}", severe=True)
             return

@@ -68,9 +68,10 @@ SCHEDULER_PARAMETERS = (
     ParameterSpec("style.level_by_scene", True, "Use narrower levels for plain scenes and, with depth, for far ones."),
     ParameterSpec(
         "watchdog.silence",
-        3.0,
-        "Seconds without a sign of life after which a worker that does not run counts as hanging.",
-        minimum=2.0,
+        1.0,
+        "Seconds without a report after which a worker whose process does not run counts as hanging; one that reports "
+        "but finishes no frame does after three times as long.",
+        minimum=1.0,
         maximum=600.0,
     ),
     ParameterSpec("watchdog.restart", True, "End a hanging worker, so that it is started again (use_respawn)."),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node reports about itself: one FrameTiming a frame, one WorkerStatus a second."""
+"""What a node reports about itself: one FrameTiming a frame, two WorkerStatus a second."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass, field
 
 from builtin_interfaces.msg import Time
@@ -16,7 +17,8 @@ from muon_ad_core.realtime.latency import LatencyWindow
 from muon_ad_core.realtime.ledger import FrameLedger, LedgerEntry
 from muon_ad_core.realtime.policy import PolicyGrant, PolicyRequest
 
-STATUS_PERIOD = 1.0  # seconds
+STATUS_PERIOD = 0.5  # seconds
+RATES_OVER = 4  # periods, so that rates are steady
 LATENCY_SPAN = 30.0  # seconds; percentiles cover the last one to two spans
 NANOSECONDS = 1_000_000_000
 
@@ -54,8 +56,7 @@ class StatusReporter:
         self._message = WorkerStatus(name=name, role=role, pid=os.getpid(), **unknown)
         self._latencies = LatencyWindow(LATENCY_SPAN)
         self._deadline_misses = 0
-        self._last_entry = ledger.read()
-        self._last_time = time.monotonic()
+        self._earlier = deque([(time.monotonic(), ledger.read())], maxlen=RATES_OVER)
 
     def record(self, total_ms: float, missed: bool) -> None:
         """Take in one published frame's total time."""
@@ -80,13 +81,14 @@ class StatusReporter:
 
     def _add_counts(self, status: WorkerStatus, entry: LedgerEntry) -> None:
         now = time.monotonic()
-        elapsed = max(now - self._last_time, 1e-3)
-        status.rate_in_hz = (entry.frames_in - self._last_entry.frames_in) / elapsed
-        status.rate_out_hz = (entry.frames_out - self._last_entry.frames_out) / elapsed
+        then, earlier = self._earlier[0]
+        elapsed = max(now - then, 1e-3)
+        status.rate_in_hz = (entry.frames_in - earlier.frames_in) / elapsed
+        status.rate_out_hz = (entry.frames_out - earlier.frames_out) / elapsed
         status.frames_in, status.frames_out = entry.frames_in, entry.frames_out
         status.drop_causes, status.drop_counts = list(entry.drops), list(entry.drops.values())
         status.fault_causes, status.fault_counts = list(entry.faults), list(entry.faults.values())
-        self._last_entry, self._last_time = entry, now
+        self._earlier.append((now, entry))
 
     def _add_latencies(self, status: WorkerStatus) -> None:
         recent = self._latencies.read(time.monotonic())

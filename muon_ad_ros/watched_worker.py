@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from muon_ad_msgs.msg import WorkerStatus
 from rclpy.node import Node
 
+from muon_ad_core.realtime.process_state import read_process_state, runs_node
 from muon_ad_core.realtime.watchdog import Watchdog
 
 from .parameters import Value
@@ -16,6 +17,9 @@ from .remote_parameters import RemoteParameters
 
 # Causes of drops that say nothing about the working thread: they are counted where frames come in.
 INTAKE_CAUSES = ("superseded", "max_rate", "lost_in_transport", "out_of_order", "clock_jumped_back", "deactivated")
+
+
+SETTLED = ("unconfigured", "inactive", "active", "finalized")  # states that last
 
 
 class WatchedWorker:
@@ -39,7 +43,16 @@ class WatchedWorker:
         self.status, self.heard_at = status, now
         drops = dict(zip(status.drop_causes, status.drop_counts))
         worked_on = sum(count for cause, count in drops.items() if cause not in INTAKE_CAUSES)
-        self.watchdog.heard(status.frames_out + worked_on, drops.get("superseded", 0), now)
+        changing = status.state not in SETTLED
+        self.watchdog.heard(status.frames_out + worked_on, drops.get("superseded", 0), changing)
+
+    def hangs(self) -> str:
+        """Look at the worker's process: why it counts as hanging; empty when it does not, or runs elsewhere."""
+        pid = self.status.pid
+        process = read_process_state(pid)
+        if self.ended_pid == pid or process is None or not runs_node(pid, self.status.name.rsplit("/", 1)[-1]):
+            return ""
+        return self.watchdog.verdict(process, time.monotonic())
 
     def news(self, settings: Mapping[str, Value]) -> dict[str, Value]:
         """Those of `settings` this process was not told yet; they count as told from now on.

@@ -130,7 +130,7 @@ def rate(instants_ns: Sequence[int]) -> float:
 def count_drops(statuses: Iterable[Status], begin_ns: int, end_ns: int) -> dict[str, dict[str, int]]:
     """Drops by node and cause: what the nodes' counters grew by over the measured time.
 
-    Nodes report once a second: from the last report before the beginning to the first one after the end, so
+    Nodes report twice a second: from the last report before the beginning to the first one after the end, so
     that nothing is missed (what was dropped just outside may be counted). A counter that went back belongs to
     a restarted node and is counted from zero.
     """

@@ -1,82 +1,69 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell a worker that hangs from one that is busy, slow or has nothing to do."""
+"""Tell a worker that hangs from one that is busy, starved, slow, idle, or stands still with the whole machine."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
+from muon_ad_core.realtime.process_state import ProcessState
 
-LONGEST_BUSY = 60.0  # seconds a process may be busy (with loading an engine, say) without a sign of progress
-_TICKS = os.sysconf("SC_CLK_TCK")
+LONGEST_BUSY = 60.0  # seconds a worker may be busy (with loading an engine, say) without a sign of progress
+LONGEST_STEP = 0.5  # seconds between two looks that count; what is longer, the watcher stood still itself
+BUSY_SHARE = 0.1  # of a processor; the middleware's threads use less while a worker's own hang
+STUCK = 3.0  # times the silence without a finished frame; workers held to a low rate finish some
 
 
 class Watchdog:
-    """Watches one worker by its reports and its process; times are monotonic seconds.
+    """Watches one worker by its reports and by looks at its process; times are monotonic seconds.
 
-    A worker hangs when it has been silent for `silence` seconds in which its process neither ran nor waited for a
-    processor; or when it reports but has finished nothing for so long while frames were superseded, which only happens
-    when its working thread does not take them. One that is busy, or starved by others, is left alone for
-    `LONGEST_BUSY`.
+    A worker hangs when it has been silent for `silence` seconds in which its process did not run, nor wait for a
+    processor; or when it reports, but has finished nothing for three times as long while frames were superseded, which
+    only happens when its working thread does not take them. One that is busy, starved by others, or said that it
+    changes its state, is left alone for `LONGEST_BUSY`.
+
+    Seconds count only as far as looks are close together: while they are not, the machine or the watcher stood still,
+    and the worker may have stood still for the same reason.
     """
 
     def __init__(self, silence: float, now: float) -> None:
         self.silence = silence
-        self._heard_at = now
-        self._progress_at = now
-        self._idle_since = now
-        self._cpu_seconds = -1.0
+        self._looked_at = now
+        self._cpu_seconds: float | None = None
+        self._silent = 0.0  # seconds since the last report
+        self._stuck = 0.0  # since a report of progress
+        self._idle = 0.0  # since the process was seen to run
+        self._changing = False
         self._finished = -1
         self._superseded = 0
 
-    def heard(self, finished: int, superseded: int, now: float) -> None:
-        """A report came: counts of frames finished in whatever way, and of frames superseded."""
-        self._heard_at = now
+    def heard(self, finished: int, superseded: int, changing: bool = False) -> None:
+        """A report came: counts of frames finished in whatever way and of frames superseded, and whether the worker
+        begins to change its state, in which it may wait for a device and report nothing."""
+        self._silent = 0.0
+        self._changing = changing
         if finished != self._finished or superseded == self._superseded:
-            self._progress_at = now
+            self._stuck = 0.0
         self._finished, self._superseded = finished, superseded
 
     def verdict(self, process: ProcessState, now: float) -> str:
-        """Why the worker counts as hanging; empty when it does not."""
-        if process.runnable or process.cpu_seconds != self._cpu_seconds:
-            self._idle_since = now
-        self._cpu_seconds = process.cpu_seconds
-        silent_for, stuck_for = now - self._heard_at, now - self._progress_at
-        if silent_for >= self.silence and now - self._idle_since >= self.silence:
-            return f"silent for {silent_for:.1f} s without running"
-        if silent_for >= LONGEST_BUSY:
-            return f"silent for {silent_for:.0f} s, busy"
-        if silent_for < self.silence and stuck_for >= (LONGEST_BUSY if process.runnable else self.silence):
-            return f"no frame finished for {stuck_for:.1f} s while newer ones came"
+        """Look at the process: why the worker counts as hanging; empty when it does not."""
+        step = min(now - self._looked_at, LONGEST_STEP)
+        self._looked_at = now
+        self._silent += step
+        self._stuck += step
+        self._idle = self._idle + step if self._stood_still(process, step) else 0.0
+        if self._silent >= LONGEST_BUSY:
+            return f"silent for {self._silent:.0f} s"
+        if self._changing:
+            return ""
+        if self._silent >= self.silence and self._idle >= self.silence:
+            return f"silent for {self._silent:.1f} s without running"
+        longest = LONGEST_BUSY if process.runnable else STUCK * self.silence
+        if self._silent < self.silence and self._stuck >= longest:
+            return f"no frame finished for {self._stuck:.1f} s while newer ones came"
         return ""
 
-
-@dataclass(frozen=True)
-class ProcessState:
-    """One look at a process."""
-
-    cpu_seconds: float  # processor time it has used
-    runnable: bool  # whether a thread of it runs, or waits for a processor or the disk
-
-
-def read_process_state(pid: int) -> ProcessState | None:
-    """The state of process `pid`; None when there is none of that id."""
-    seconds, runnable = 0.0, False
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            stat = (task / "stat").read_text(encoding="ascii", errors="replace")
-            fields = stat.rpartition(")")[2].split()  # state, ...; fields 14 and 15 of proc(5) are utime and stime
-            seconds += (int(fields[11]) + int(fields[12])) / _TICKS
-            runnable = runnable or fields[0] in "RD"
-    except OSError:
-        return None
-    return ProcessState(seconds, runnable)
-
-
-def runs_node(pid: int, name: str) -> bool:
-    """Whether process `pid` of this machine is the ROS node `name` (without namespace), by its command line."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return any(word.endswith(name.encode()) for word in command) and any(b"muon_ad_ros" in word for word in command)
+    def _stood_still(self, process: ProcessState, step: float) -> bool:
+        """Whether the process hardly ran since the last look, and does not want to now."""
+        before, self._cpu_seconds = self._cpu_seconds, process.cpu_seconds
+        if before is None or process.runnable:
+            return False
+        return process.cpu_seconds - before <= BUSY_SHARE * step

@@ -133,7 +133,6 @@ def test_a_disabled_scheduler_takes_everything_back(
 def test_a_hanging_worker_is_ended_and_reported(
     scheduler: Any, reports: list[SchedulerStatus], start_node: Any, probe: Any, wait_until: Any
 ) -> None:
-    assert probe.set_parameter(scheduler.name, "watchdog.silence", 2.0).successful
     stopped = start_node("scene_camera", SMALL_CAMERA, name="stopped_camera")
     wait_until(lambda: worker_in(reports[-1], stopped.name) is not None, "the camera in the report")
     stopped.process.send_signal(signal.SIGSTOP)
