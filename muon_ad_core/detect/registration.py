@@ -15,6 +15,9 @@ UNKNOWN = 65535
 SAME_SURFACE = 0.05
 """Neighbours whose depths differ by no more than this share of the nearer one belong to one surface."""
 
+Lens = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""For each pixel of a picture the column and the row of another one that its value comes from."""
+
 
 class DepthRegistration:
     """Maps depth pictures of one camera into the picture of another; not for several threads at once.
@@ -59,7 +62,8 @@ class DepthRegistration:
         _close_cracks(picture)
         if self._lens is None:
             return picture
-        return np.asarray(cv2.remap(picture, *self._lens, cv2.INTER_NEAREST), np.uint16)
+        columns, rows = self._lens
+        return np.asarray(cv2.remap(picture, columns, rows, cv2.INTER_NEAREST), np.uint16)
 
     def _project(self, z: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
         """Pixel coordinates on the canvas and distance of each depth pixel, as the colour camera sees it."""
@@ -81,7 +85,7 @@ class DepthRegistration:
         return picture.reshape(height, width)
 
 
-def _canvas(color: Calibration) -> tuple[tuple[int, int], tuple[int, int], tuple[NDArray[np.float32], ...] | None]:
+def _canvas(color: Calibration) -> tuple[tuple[int, int], tuple[int, int], Lens | None]:
     """Where points are painted: an ideal pinhole picture with colour's K that holds all that colour sees.
 
     Returns its height and width, its left upper corner in ideal pixels, and for each pixel of the real picture where
