@@ -3,124 +3,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import save_file
-from skimage.metrics import structural_similarity
+from safetensors.torch import load_file, save_file
 
-from muon_ad_core.compress.export import count_macs, export_onnx
-from muon_ad_core.compress.quantise import quantise
-from muon_ad_core.distill.pictures import list_pictures, random_crop, read_picture, to_picture, to_tensor
-from muon_ad_core.distill.student_trainer import StudentTrainer, describe
-from muon_ad_core.engine.package import write_package
-from muon_ad_core.errors import UserError
-from muon_ad_core.nets.student import (
-    INPUT_BLOCK,
-    LEVELS,
-    OUTPUT_BLOCK,
-    Level,
-    PackedStudent,
-    Student,
-    pack_pixels,
-    unpack_pixels,
-)
+from muon_ad_core.compress.export import export_onnx
+from muon_ad_core.distill import student_graphs
+from muon_ad_core.distill.pictures import PhotoFolder, list_pictures, random_crop, read_picture
+from muon_ad_core.distill.student_graphs import Report, export_levels
+from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent, describe
+from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
+from muon_ad_core.errors import EngineError, UserError
+from muon_ad_core.nets.student import StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, PackedStyleEncoder
 
-CALIBRATION_FRAMES = 512
-CALIBRATION_SIDE = 256
-VGA = (480, 640)
-FAST_ONLY = ("fast_head",)
-FINE_ONLY = ("up_half", "half_", "fine_head")
-"""Beginnings of the names of parameters that one level has to itself."""
-Report = Callable[[str], None]
+WEIGHTS_FILE = "weights.safetensors"
+WRITTEN_BY_WRITE_PACKAGE = ("format", "format_version", "files")
 
 
 def write_student_package(trainer: StudentTrainer, target: Path, version: str, report: Report = print) -> None:
     """Export every level of the averaged student (INT8), the encoder and the styles into the folder `target`."""
     target.mkdir(parents=True, exist_ok=True)
     codes = trainer.style_codes()
-    student = trainer.average.student
-    levels, metrics = [], {}
-    for level in LEVELS:
-        report(f"exporting level {level}")
-        levels.append(_export_level(student, level, trainer, list(codes.values()), target))
-        metrics[f"ssim_int8_float_{level}"] = _int8_fidelity(student, level, trainer, codes, target / f"{level}.onnx")
+    seed, photos = trainer.config.seed, trainer.photos
+    validation = trainer.config.validation or trainer.config.photos
+    levels, metrics = export_levels(
+        trainer.average.student, codes, lambda: _calibration(photos, seed), _validation(validation), target, report
+    )
     picture = torch.zeros(1, ENCODER_SIZE, ENCODER_SIZE, 3, dtype=torch.uint8)
     export_onnx(PackedStyleEncoder(trainer.average.encoder), {"picture": picture}, ["code"], target / "encoder.onnx")
     save_arrays(codes, target / "styles.safetensors")
     weights = {name: value.half().contiguous() for name, value in trainer.average.state_dict().items()}
-    save_file(weights, target / "weights.safetensors")
+    save_file(weights, target / WEIGHTS_FILE)
     fields = _manifest(trainer, target.name, version, levels, metrics)
     (target / "README.md").write_text(_model_card(fields), encoding="utf-8")
-    files = [f"{level}.onnx" for level in LEVELS]
-    files += ["encoder.onnx", "styles.safetensors", "weights.safetensors", "README.md"]
+    files = [*student_graphs.FILES, "encoder.onnx", "styles.safetensors", WEIGHTS_FILE, "README.md"]
     write_package(target, fields, files)
 
 
-def _export_level(
-    student: Student, level: Level, trainer: StudentTrainer, codes: list[np.ndarray], target: Path
-) -> dict[str, Any]:
-    network = PackedStudent(student, level)
-    rows, columns = VGA[0] // INPUT_BLOCK, VGA[1] // INPUT_BLOCK
-    inputs = {
-        "pixels": torch.zeros(1, rows, columns, 3 * INPUT_BLOCK**2, dtype=torch.uint8),
-        "code": torch.zeros(1, student.config.code),
-    }
-    float_graph = target / f"{level}.float.onnx"
-    axes = {"pixels": {1: "rows", 2: "columns"}, "painted": {1: "painted_rows", 2: "painted_columns"}}
-    export_onnx(network, inputs, ["painted"], float_graph, axes)
-    quantise(float_graph, target / f"{level}.onnx", _calibration_frames(trainer, codes))
-    float_graph.unlink()
-    unused = FINE_ONLY if level == "fast" else FAST_ONLY
-    used = [p for name, p in student.named_parameters() if not name.startswith(unused)]
-    return {
-        "name": level, "graph": f"{level}.onnx", "precision": "int8", "width": student.config.width,
-        "parameters": sum(p.numel() for p in used), "macs": count_macs(network, inputs),
-        "input_block": INPUT_BLOCK, "output_block": OUTPUT_BLOCK[level],
-    }  # fmt: skip
+def export_again(package: EnginePackage, photos: Path, target: Path, report: Report = print) -> dict[str, float]:
+    """Write the graphs of a student anew from its weights, as this release writes them; all else stays as it is.
+
+    photos: folder of photographs that set the ranges of INT8 (some hundred); target: folder of the result, which may
+    be the package's own. Returns the metrics of INT8. Raises EngineError for a package without the student's weights.
+    """
+    student = load_student(package).student
+    codes = load_arrays(package.path(package.manifest["styles_file"]))
+    with tempfile.TemporaryDirectory() as folder:
+        levels, metrics = export_levels(
+            student, codes, lambda: _calibration(PhotoFolder(photos), 0), _validation(photos), Path(folder), report
+        )
+        target.mkdir(parents=True, exist_ok=True)
+        if target.resolve() != package.root.resolve():
+            for file in package.manifest["files"]:
+                shutil.copyfile(package.root / file, target / file)
+        for file in student_graphs.FILES:
+            shutil.copyfile(Path(folder) / file, target / file)
+    fields = {key: value for key, value in package.manifest.items() if key not in WRITTEN_BY_WRITE_PACKAGE}
+    fields |= {"levels": levels, "metrics": {**package.manifest.get("metrics", {}), **metrics}}
+    (target / "README.md").write_text(_model_card(fields), encoding="utf-8")
+    write_package(target, fields, {*package.manifest["files"], *student_graphs.FILES, "README.md"} - {MANIFEST})
+    return metrics
 
 
-def _calibration_frames(trainer: StudentTrainer, codes: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """Crops of training photographs, the styles turn about; seeded, so that an export can be repeated."""
-    random = np.random.default_rng(trainer.config.seed)
-    for index in range(CALIBRATION_FRAMES):
-        crop = trainer.photos.draw(CALIBRATION_SIDE, random)
-        yield {"pixels": _packed(crop), "code": codes[index % len(codes)][None]}
+def load_student(package: EnginePackage) -> StyledStudent:
+    """Student and style encoder in float32 from a package's weights; raises EngineError when it has none that fit."""
+    if WEIGHTS_FILE not in package.manifest["files"] or "network" not in package.manifest:
+        raise EngineError(
+            f"engine {package.name} holds no student's weights: choose one that muon-ad train student made"
+        )
+    weights = {name: value.float() for name, value in load_file(package.path(WEIGHTS_FILE)).items()}
+    try:
+        model = StyledStudent(StudentConfig(**package.manifest["network"]), len(weights["offsets"]))
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError):
+        raise EngineError(
+            f"{package.root / WEIGHTS_FILE} does not fit the network of this release: train the student again"
+        ) from None
+    return model.eval().requires_grad_(False)
 
 
-def _packed(picture: np.ndarray) -> np.ndarray:
-    pixels = torch.from_numpy(np.ascontiguousarray(picture))[None].permute(0, 3, 1, 2)
-    return pack_pixels(pixels, INPUT_BLOCK).permute(0, 2, 3, 1).contiguous().numpy()
+def _calibration(photos: PhotoFolder, seed: int) -> Iterator[np.ndarray]:
+    """Crops of training photographs; seeded, so that an export can be repeated."""
+    random = np.random.default_rng(seed)
+    for _ in range(student_graphs.CALIBRATION_FRAMES):
+        yield photos.draw(student_graphs.CALIBRATION_SIDE, random)
 
 
-def _int8_fidelity(
-    student: Student, level: Level, trainer: StudentTrainer, codes: dict[str, np.ndarray], graph: Path
-) -> float:
-    """Mean SSIM of the INT8 graph against the float network over validation photographs and styles."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-    block, found = OUTPUT_BLOCK[level], []
-    for picture in _validation_crops(trainer):
-        for code in list(codes.values())[::3]:
-            with torch.no_grad():
-                expected = to_picture(student(to_tensor([picture]), torch.from_numpy(code)[None], level)[0])
-            painted = session.run(None, {"pixels": _packed(picture), "code": code[None]})[0]
-            found.append(structural_similarity(expected, _unpacked(painted, block), channel_axis=2))
-    return round(float(np.mean(found)), 4)
-
-
-def _unpacked(painted: np.ndarray, block: int) -> np.ndarray:
-    return unpack_pixels(torch.from_numpy(painted).permute(0, 3, 1, 2), block)[0].permute(1, 2, 0).numpy()
-
-
-def _validation_crops(trainer: StudentTrainer) -> list[np.ndarray]:
-    folder = trainer.config.validation or trainer.config.photos
+def _validation(folder: Path) -> list[np.ndarray]:
     random = np.random.default_rng(1)
     pictures = (read_picture(path) for path in list_pictures(folder)[:8])
     crops = [random_crop(picture, 320, (1.0, 1.0), random) for picture in pictures if picture is not None]

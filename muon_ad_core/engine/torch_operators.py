@@ -85,6 +85,15 @@ def _resize(inputs: Inputs, attributes: Attributes) -> Tensor:
     return functional.interpolate(inputs[0], scale_factor=inputs[2].tolist()[2:], mode="nearest")
 
 
+def _depth_to_space(inputs: Inputs, attributes: Attributes) -> Tensor:
+    if attributes.get("mode", b"DCR") != b"DCR":
+        raise EngineError("backend torch cannot rearrange columns before depth: take another backend for this graph.")
+    block = attributes["blocksize"]
+    batch, channels, height, width = inputs[0].shape
+    cells = inputs[0].reshape(batch, block, block, channels // block**2, height, width)
+    return cells.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * block, width * block)
+
+
 def _reshape(inputs: Inputs, attributes: Attributes) -> Tensor:
     value, shape = inputs[0], inputs[1].tolist()
     return value.reshape([value.shape[index] if size == 0 else size for index, size in enumerate(shape)])
@@ -109,6 +118,7 @@ OPERATORS: dict[str, Callable[[Inputs, Attributes], Tensor]] = {
     "Clip": _clip,
     "Concat": lambda inputs, attributes: torch.cat(list(inputs), dim=attributes["axis"]),
     "Conv": _convolve,
+    "DepthToSpace": _depth_to_space,
     "DequantizeLinear": _dequantise,
     "Gemm": _gemm,
     "Identity": lambda inputs, attributes: inputs[0],

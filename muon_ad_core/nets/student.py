@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -113,11 +112,16 @@ class Student(nn.Module):
         h and w must be even.
         """
         skip = F.relu(self.stem(packed))
-        features = F.relu(self.down(skip))
-        for block in self.body:
-            features = block(features, code)
+        features = self.eighth_features(skip, code)
         features = self.up_quarter(F.interpolate(features, scale_factor=2.0, mode="nearest"))
         return F.relu(self.quarter_modulation(features + skip, code))
+
+    def eighth_features(self, stem: Tensor, code: Tensor) -> Tensor:
+        """The body: what the stem found (B, quarter_width, h, w) -> features (B, width, h/2, w/2)."""
+        features = F.relu(self.down(stem))
+        for block in self.body:
+            features = block(features, code)
+        return features
 
     def head(self, features: Tensor, code: Tensor, level: Level) -> Tensor:
         """From shared features to packed pixels: (B, 48, h, w) for `fast`, (B, 12, 2h, 2w) for `fine`."""
@@ -131,18 +135,3 @@ class Student(nn.Module):
         """Stylise pictures (B, 3, H, W) in [-1, 1], H and W multiples of 8, under codes (B, code)."""
         features = self.quarter_features(pack_pixels(picture, INPUT_BLOCK), code)
         return unpack_pixels(self.head(features, code, level), OUTPUT_BLOCK[level])
-
-
-class PackedStudent(nn.Module):
-    """One level as it is exported: packed uint8 NHWC in, packed uint8 NHWC out; shuffles stay outside the graph."""
-
-    def __init__(self, student: Student, level: Level) -> None:
-        super().__init__()
-        self.student = student
-        self.level = level
-
-    def forward(self, pixels: Tensor, code: Tensor) -> Tensor:
-        packed = pixels.to(torch.float32).permute(0, 3, 1, 2) * (1 / 127.5) - 1
-        features = self.student.quarter_features(packed, code)
-        painted = self.student.head(features, code, self.level) * 127.5 + 127.5
-        return painted.clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)

@@ -80,8 +80,8 @@ def test_run_folder_of_another_network_is_refused(folders: Path, tmp_path: Path)
 def test_package_loads_and_paints_like_the_network(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("muon_ad_core.distill.student_package.CALIBRATION_FRAMES", 8)
-    monkeypatch.setattr("muon_ad_core.distill.student_package.CALIBRATION_SIDE", 64)
+    monkeypatch.setattr("muon_ad_core.distill.student_graphs.CALIBRATION_FRAMES", 8)
+    monkeypatch.setattr("muon_ad_core.distill.student_graphs.CALIBRATION_SIDE", 64)
     trainer = StudentTrainer(training(folders, tmp_path / "run", 30))
     trainer.train(lambda step, row: None)
     write_student_package(trainer, tmp_path / "tiny", "0.0.1", lambda text: None)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The self-check of a graph when it is loaded: a small stored input must give the stored output.
+
+It finds what a user would only see as wrong pictures: a library that was built for another processor, a broken
+driver, a compiled form that does not belong to the graph.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from muon_ad_core.engine.package import EnginePackage, Level
+from muon_ad_core.engine.runtime import Arrays, Graph
+from muon_ad_core.errors import EngineError
+
+REFERENCE_FILE = "reference.safetensors"
+"""Inputs by name, and outputs as LEVEL/NAME, computed by ONNX Runtime when the engine was exported."""
+MOST_DIFFERENCE = 0.05
+"""Mean absolute difference, as a share of the reference's standard deviation, that rounding in INT8 explains."""
+
+
+def check_graph(package: EnginePackage, level: Level, graph: Graph) -> None:
+    """Compute the package's stored example with `graph`; nothing happens when the package has none.
+
+    Raises EngineError when the result is not the stored one.
+    """
+    if REFERENCE_FILE not in package.manifest["files"]:
+        return
+    path = package.path(REFERENCE_FILE)
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise EngineError(f"{path} cannot be read ({error}): export the engine again") from None
+    expected = {name.partition("/")[2]: array for name, array in stored.items() if name.startswith(f"{level.name}/")}
+    if not expected:
+        return
+    found = graph.run({name: array for name, array in stored.items() if "/" not in name})
+    wrong = max(relative_difference(array, found.get(name)) for name, array in expected.items())
+    if not wrong <= MOST_DIFFERENCE:  # NaN is wrong, too
+        raise EngineError(
+            f"backend {graph.backend} computes level {level.name} of {package.name} wrongly on this machine "
+            f"(its result is {wrong:.0%} off the stored one): choose another backend, or update the library"
+        )
+
+
+def relative_difference(expected: np.ndarray, found: np.ndarray | None) -> float:
+    """Mean absolute difference as a share of the standard deviation of `expected`; infinite for another shape."""
+    if found is None or found.shape != expected.shape:
+        return float("inf")
+    difference = np.abs(found.astype(np.float32) - expected).mean()
+    return float(difference / max(float(expected.std()), 1e-9))
+
+
+def reference_of(graphs: dict[str, Graph], inputs: Arrays) -> dict[str, np.ndarray]:
+    """What REFERENCE_FILE holds for these inputs: them, and what the graph of each level makes of them."""
+    stored = dict(inputs)
+    for level, graph in graphs.items():
+        stored |= {f"{level}/{name}": array.copy() for name, array in graph.run(inputs).items()}
+    return stored
