@@ -25,7 +25,8 @@ COMMANDS = {
     "report": ("look", "one HTML page of result files"),
     "bag": ("look", "record a benchmark bag from any source, with ground truth"),
     "engine": ("make", "engine packages: what they hold, if they run here; import other projects' networks"),
-    "train": ("make", "train a student (style) or a detector; the result is an engine package"),
+    "train": ("make", "train a student (style), a teacher or a detector; the result is a package"),
+    "synthesize": ("make", "paint a photograph, or a texture, in the style of pictures by optimisation"),
 }
 GROUPS = {
     "run": "Run the joint task",
@@ -42,6 +43,7 @@ examples:
   muon-ad up joint_task --view                             the same with the live view, a web page
   muon-ad doctor                                           what this machine has, and what to mend
   muon-ad train student --help                             make an engine of your own
+  muon-ad synthesize --content photo.jpg --style painting.jpg -o out.png    one picture, by optimisation
 """
 
 

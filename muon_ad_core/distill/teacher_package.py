@@ -56,12 +56,12 @@ def _model_card(fields: dict[str, Any]) -> str:
 {fields["description"]} Licence: {fields["licence"]}.
 
 {level["parameters"]:,} parameters, {level["macs"] / 1e9:.1f} GMAC at 640x480 (attention not counted). Pictures become
-coefficients of an exactly invertible lapped transform; five self-attentions in the decoder. It is made to be looked into
-by `muon-ad synthesize`, not to draw pictures of its own.
+coefficients of an exactly invertible lapped transform; the self-attentions are in the decoder. It is made to be looked
+into by `muon-ad synthesize`, not to draw pictures of its own.
 
 ## Training
-Flow matching with a guess of the clean picture: {training["steps_done"]:,} steps, {training["crops_seen"]:,} crops of up
-to {training["size"]} x {training["size"]} pixels, {training["hours"]} hours, from folders of
+Flow matching with a guess of the clean picture: {training["steps_done"]:,} steps, {training["crops_seen"]:,} crops of
+up to {training["size"]} x {training["size"]} pixels, {training["hours"]} hours, from folders of
 {", ".join(f"{count:,}" for count in training["pictures"])} pictures, drawn equally often. Muon for convolutions and
 matrices, AdamW for the rest; weights averaged. Error at the end: {fields["metrics"]["training_error"]}.
 {training["note"] or "Where the pictures come from was not noted."}

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objective of an optimisation by attention distillation: a latent or pixel pyramid, seen by a teacher.
+
+Called with what is optimised and the step, it returns style and content loss (see `optimisation`). Pictures are moved
+by a few random pixels each step: the loss is the same wherever a token's cell begins, and no grid of cells is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from muon_ad_core.distill.attention import Attention
+from muon_ad_core.distill.attention_losses import (
+    StyleTokens,
+    ad_l1,
+    content_loss,
+    image_feature_loss,
+    kl_literal,
+    style_tokens,
+)
+from muon_ad_core.distill.pyramid import render
+from muon_ad_core.distill.teachers.base import Teacher
+
+STYLE_LOSSES = ("ad_l1", "kl_literal")
+TARGETS = ("pyramid", "latent")
+Shift = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """What is compared, and how pictures are moved.
+
+    target: what the objective is called with, a pixel pyramid or a latent; style_loss: of STYLE_LOSSES; sites: indices
+    of self-attentions, None for the teacher's default; shifts: how many different moves of a pyramid there are (content
+    features are kept for each), 1 for none; tile: the picture's opposite borders belong together; seed: of the moves.
+    """
+
+    target: str = "pyramid"
+    style_loss: str = "ad_l1"
+    sites: tuple[int, ...] | None = None
+    shifts: int = 8
+    tile: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Labels of the picture's pixels (H, W) and of every style picture's; style goes from label to like label."""
+
+    picture: Tensor
+    styles: tuple[Tensor, ...]
+
+
+class AttentionObjective:
+    """Style and content loss of a picture of one size; features that repeat are computed once a time.
+
+    styles: pictures (1, 3, H, W) in [-1, 1], any sides that are multiples of the teacher's stride; content: picture of
+    the size that is optimised, None for textures; steps: length of the run, which fixes its times; image_features:
+    adds the distance of these features to the content loss.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        styles: Sequence[Tensor],
+        content: Tensor | None,
+        steps: int,
+        settings: ObjectiveSettings,
+        regions: Regions | None = None,
+        image_features: Callable[[Tensor], Sequence[Tensor]] | None = None,
+    ) -> None:
+        self.teacher, self.settings = teacher, settings
+        self.sites = teacher.check_sites(teacher.default_sites if settings.sites is None else settings.sites)
+        self._styles, self._content, self._regions = list(styles), content, regions
+        self._times = teacher.times(steps)
+        self._moves = self._draw_moves()
+        self._image_features = image_features
+        self._image_targets = None
+        if image_features is not None and content is not None:
+            with torch.no_grad():
+                self._image_targets = image_features(content)
+        self._cached_time: float | None = None
+        self._style_attentions: list[list[Attention]] = []
+        self._style_tokens: list[StyleTokens] = []
+        self._content_attentions: dict[Shift, list[Attention]] = {}
+
+    def __call__(self, target: Any, step: int) -> tuple[Tensor, Tensor | None]:
+        time = self._times[min(step, len(self._times) - 1)]
+        self._look_at_styles(time)
+        shift = self._moves[int(np.random.default_rng([self.settings.seed, step]).integers(len(self._moves)))]
+        found = self.teacher.features(self._latent(target, shift), time, self.sites)
+        return self._style_loss(found, shift), self._content_loss(found, time, shift, target)
+
+    def _style_loss(self, found: list[Attention], shift: Shift) -> Tensor:
+        if self.settings.style_loss == "kl_literal":
+            size = self._styles[0].shape[2:]
+            grids = [token_grid(size, a.query.shape[2]) for a in self._style_attentions[0]]
+            return kl_literal(found, self._style_attentions[0], grids)
+        labels = None
+        if self._regions is not None:
+            moved = self._move(self._regions.picture[None, None].float(), shift)[0, 0]
+            labels = [token_labels(moved, attention.query.shape[2]) for attention in found]
+        return ad_l1(found, self._style_tokens, labels)
+
+    def _content_loss(self, found: list[Attention], time: float, shift: Shift, target: Any) -> Tensor | None:
+        if self._content is None:
+            return None
+        if shift not in self._content_attentions:
+            with torch.no_grad():
+                # One level is a pyramid, too.
+                still = self.teacher.encode(self._content) if self.settings.target == "latent" else [self._content]
+                latent = self._latent(still, shift)
+                self._content_attentions[shift] = self.teacher.features(latent, time, self.sites)
+        loss = content_loss(found, self._content_attentions[shift])
+        if self._image_features is not None and self._image_targets is not None:
+            loss = loss + image_feature_loss(self._image_features, self.picture(target), self._image_targets)
+        return loss
+
+    def picture(self, target: Any) -> Tensor:
+        """The picture (B, 3, H, W) that the target stands for."""
+        return self.teacher.decode(target) if self.settings.target == "latent" else render(target)
+
+    def _latent(self, target: Any, shift: Shift) -> Tensor:
+        """What the teacher sees of a target."""
+        if self.settings.target == "latent":
+            return torch.roll(target, shift, (2, 3)) if self.settings.tile else target
+        return self.teacher.encode(self._move(render(target), shift))
+
+    def _move(self, picture: Tensor, shift: Shift) -> Tensor:
+        """Pixels (B, C, H, W) rolled where they tile, else moved inside a margin of mirrored pixels."""
+        if self.settings.tile:
+            return torch.roll(picture, shift, (2, 3))
+        stride = self.teacher.stride
+        if len(self._moves) == 1:
+            return picture
+        down, right = shift
+        return F.pad(picture, (right, stride - right, down, stride - down), mode="reflect")
+
+    def _draw_moves(self) -> list[Shift]:
+        """Rows and columns, none first; in latents whole positions, in pixels all offsets inside a token's cell."""
+        settings = self.settings
+        random = np.random.default_rng([settings.seed, 0x5EED])
+        if settings.target == "latent" and not settings.tile:
+            return [(0, 0)]
+        extent = 1024 if settings.tile else self.teacher.stride
+        return [(0, 0), *((int(a), int(b)) for a, b in random.integers(extent, size=(settings.shifts - 1, 2)))]
+
+    def _look_at_styles(self, time: float) -> None:
+        """Features of the style pictures at a time; kept until the time changes, as the content's are."""
+        if time == self._cached_time:
+            return
+        self._cached_time = time
+        self._content_attentions.clear()
+        with torch.no_grad():
+            latents = [self.teacher.encode(style) for style in self._styles]
+            attentions = [self.teacher.features(latent, time, self.sites) for latent in latents]
+        labels = None
+        if self._regions is not None:
+            pairs = zip(self._regions.styles, attentions, strict=True)
+            labels = [[token_labels(map_, a.key.shape[2]) for a in sites] for map_, sites in pairs]
+        self._style_tokens = style_tokens(attentions, labels)
+        self._style_attentions = attentions if self.settings.style_loss == "kl_literal" else []
+
+
+def token_grid(size: Sequence[int], count: int) -> tuple[int, int]:
+    """(rows, columns) of `count` tokens that cover a picture of size (height, width)."""
+    rows = max(1, round((count * size[0] / size[1]) ** 0.5))
+    while count % rows:
+        rows -= 1
+    return rows, count // rows
+
+
+def token_labels(labels: Tensor, count: int) -> Tensor:
+    """Labels (N,) of `count` tokens, each that of the pixel (H, W) at its middle."""
+    grid = token_grid(labels.shape, count)
+    return F.interpolate(labels[None, None].float(), grid, mode="nearest-exact").round().long().flatten()

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a synthesis does; the defaults are for the built-in teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from muon_ad_core.distill.attention_objective import STYLE_LOSSES, TARGETS, ObjectiveSettings
+from muon_ad_core.distill.optimisation_settings import OptimisationSettings
+from muon_ad_core.errors import ParameterError
+
+SIZES = (64, 2048)
+STEPS = (1, 10_000)
+
+
+@dataclass(frozen=True)
+class SynthesisSettings:
+    """What a synthesis does.
+
+    size: longer side of the result in pixels; steps: of all stages together; style_scale: size of the style pictures
+    relative to the result: below 1 strokes become finer; stages: sizes that are passed through, each half the next (0:
+    as many as make sense); seed: everything random follows from it; objective, optimisation: see there; their seed,
+    tile and steps are set by the synthesis. Raises ParameterError for a value out of range.
+    """
+
+    size: int = 512
+    steps: int = 60
+    style_scale: float = 1.0
+    stages: int = 0
+    seed: int = 0
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    optimisation: OptimisationSettings = field(
+        default_factory=lambda: OptimisationSettings(optimizer="adam", learning_rate=0.03, schedule="cosine")
+    )
+
+    def __post_init__(self) -> None:
+        for name, value, (least, most) in (("size", self.size, SIZES), ("steps", self.steps, STEPS)):
+            if not least <= value <= most:
+                raise ParameterError(f"{name} must be between {least} and {most}, not {value}")
+        if not 0.1 <= self.style_scale <= 4:
+            raise ParameterError(f"the style's scale must be between 0.1 and 4, not {self.style_scale}")
+        if self.objective.target not in TARGETS or self.objective.style_loss not in STYLE_LOSSES:
+            raise ParameterError(
+                f"target must be one of {', '.join(TARGETS)} and style loss one of {', '.join(STYLE_LOSSES)}"
+            )

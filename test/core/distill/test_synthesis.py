@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthesis with a small random teacher: sizes, seeds, resuming, tiling, regions, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
+
+from muon_ad_core import cli  # noqa: E402
+from muon_ad_core.distill.attention_objective import AttentionObjective, ObjectiveSettings  # noqa: E402
+from muon_ad_core.distill.optimisation_settings import OptimisationSettings  # noqa: E402
+from muon_ad_core.distill.pyramid import level_count, refine, render, split  # noqa: E402
+from muon_ad_core.distill.synthesis import Synthesis, synthesize  # noqa: E402
+from muon_ad_core.distill.synthesis_inputs import SynthesisInputs, plan_stages  # noqa: E402
+from muon_ad_core.distill.synthesis_settings import SynthesisSettings  # noqa: E402
+from muon_ad_core.distill.teachers import loader  # noqa: E402
+from muon_ad_core.distill.teachers.micro import MicroTeacherFeatures, random_teacher  # noqa: E402
+from muon_ad_core.errors import ParameterError, UserError  # noqa: E402
+from muon_ad_core.nets.micro_teacher import MicroTeacherConfig  # noqa: E402
+
+SMALL = MicroTeacherConfig(block=4, widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), head=16, time=8)
+
+
+@pytest.fixture(scope="module")
+def teacher() -> MicroTeacherFeatures:
+    return random_teacher(SMALL)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for name, size in (("photo", (70, 100)), ("painting", (90, 60)), ("other", (50, 50))):
+        small = random.integers(0, 256, (7, 9, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{name}.png"), cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC))
+    half = np.zeros((30, 40), np.uint8)
+    half[:, 20:] = 200
+    cv2.imwrite(str(folder / "mask.png"), half)
+    return folder
+
+
+def run(pictures: Path, teacher: MicroTeacherFeatures, **changes: object) -> Synthesis:
+    settings = SynthesisSettings(**{"size": 80, "steps": 4, **changes})  # type: ignore[arg-type]
+    inputs = SynthesisInputs.read([pictures / "painting.png"], pictures / "photo.png", settings)
+    return Synthesis(teacher, inputs, settings)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (50, 81), (17, 200)])
+def test_pyramid_gives_the_picture_back(size: tuple[int, int]) -> None:
+    picture = torch.rand(1, 3, *size) * 2 - 1
+    levels = split(picture, level_count(*size))
+    assert min(levels[-1].shape[2:]) < 32
+    assert torch.allclose(render(levels), picture, atol=1e-5)
+
+
+def test_refined_pyramid_keeps_the_picture_and_takes_the_detail() -> None:
+    small, large = torch.rand(1, 3, 32, 32) - 0.5, torch.rand(1, 3, 64, 64) - 0.5
+    plain = render(refine(split(small, 2), None, (64, 64)))
+    enlarged = torch.nn.functional.interpolate(small, (64, 64), mode="bilinear")
+    assert torch.allclose(plain, enlarged, atol=1e-5)
+    shrunk = torch.nn.functional.avg_pool2d(large, 2)
+    assert torch.allclose(render(refine(split(shrunk, 2), large, (64, 64))), large, atol=1e-5)
+
+
+def test_result_has_the_contents_shape_at_the_size_asked_for(pictures: Path, teacher: MicroTeacherFeatures) -> None:
+    result = run(pictures, teacher).run()
+    assert result.picture.shape == (56, 80, 3) and result.picture.dtype == np.uint8
+    assert len(result.losses) == 4 and result.seconds > 0 and result.peak_mb > 0
+
+
+def test_loss_falls(pictures: Path, teacher: MicroTeacherFeatures) -> None:
+    losses = synthesize([pictures / "painting.png"], teacher=teacher, size=64, steps=40).losses
+    values = [loss for loss in losses if loss is not None]
+    assert len(values) == 40 and np.mean(values[-5:]) < 0.8 * np.mean(values[:5])
+
+
+def test_a_seed_fixes_the_result(pictures: Path, teacher: MicroTeacherFeatures) -> None:
+    first, again, other = (run(pictures, teacher, seed=seed).run() for seed in (1, 1, 2))
+    assert np.array_equal(first.picture, again.picture) and first.losses == again.losses
+    assert first.losses != other.losses
+
+
+@pytest.mark.parametrize("after", [2, 5])  # within the first stage, and before the second one
+def test_resumed_run_equals_an_uninterrupted_one(
+    pictures: Path, teacher: MicroTeacherFeatures, tmp_path: Path, after: int
+) -> None:
+    whole, begun, resumed = (run(pictures, teacher, size=400, steps=6) for _ in range(3))
+    assert [stage.steps for stage in whole.stages] == [5, 1]
+    expected = whole.run()
+    for _ in range(after):
+        begun.advance()
+    begun.save(tmp_path / "state")
+    resumed.load(tmp_path / "state")
+    found = resumed.run()
+    assert np.array_equal(expected.picture, found.picture) and expected.losses == found.losses
+
+
+def test_a_state_of_other_pictures_is_refused(pictures: Path, teacher: MicroTeacherFeatures, tmp_path: Path) -> None:
+    run(pictures, teacher).save(tmp_path / "state")
+    with pytest.raises(UserError, match="other pictures"):
+        run(pictures, teacher, seed=3).load(tmp_path / "state")
+    (tmp_path / "state").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="damaged"):
+        run(pictures, teacher).load(tmp_path / "state")
+
+
+def test_stages_go_from_coarse_to_full_and_share_the_steps(pictures: Path, teacher: MicroTeacherFeatures) -> None:
+    settings = SynthesisSettings(size=1000, steps=130)
+    inputs = SynthesisInputs.read([pictures / "painting.png"], pictures / "photo.png", settings)
+    stages = plan_stages(settings, inputs, teacher)
+    assert [(s.height, s.width) for s in stages] == [(176, 248), (352, 496), (704, 1000)]
+    assert [s.steps for s in stages] == [90, 30, 10]
+    assert len(plan_stages(replace(settings, stages=1), inputs, teacher)) == 1
+    assert sum(s.steps for s in plan_stages(replace(settings, steps=2), inputs, teacher)) == 2
+
+
+def test_texture_needs_no_content_and_ends_square(pictures: Path, teacher: MicroTeacherFeatures) -> None:
+    result = synthesize([pictures / "painting.png", pictures / "other.png"], teacher=teacher, size=64, steps=2)
+    assert result.picture.shape == (64, 64, 3)
+
+
+def test_tiled_results_have_whole_cells_and_their_loss_does_not_see_the_borders(teacher: MicroTeacherFeatures) -> None:
+    settings = ObjectiveSettings(tile=True, shifts=5)
+    style = torch.rand(1, 3, 32, 32) * 2 - 1
+    objective = AttentionObjective(teacher, [style], None, 8, settings)
+    target = [torch.rand(1, 3, 32, 32).requires_grad_()]
+    seen = set()
+    for step in range(8):
+        loss, content = objective(target, step)
+        assert content is None
+        seen.add(round(float(loss.detach()), 6))
+    assert len(seen) > 1  # it is looked at from several places
+    changed = SynthesisSettings(size=90, objective=settings)
+    inputs = SynthesisInputs((np.zeros((64, 64, 3), np.uint8),), None, 90, 90)
+    assert {side % teacher.stride for s in plan_stages(changed, inputs, teacher) for side in (s.height, s.width)} == {0}
+    assert max(s.height for s in plan_stages(changed, inputs, teacher)) == 88
+
+
+def test_regions_send_styles_to_their_places(pictures: Path, teacher: MicroTeacherFeatures) -> None:
+    settings = SynthesisSettings(size=80, steps=2)
+    styles = [pictures / "painting.png", pictures / "other.png"]
+    inputs = SynthesisInputs.read(styles, pictures / "photo.png", settings, mask=pictures / "mask.png")
+    synthesis = Synthesis(teacher, inputs, settings)
+    _, _, regions = inputs.at(synthesis.stages[0], settings, teacher)
+    assert regions is not None
+    assert regions.picture.shape == (56, 80)
+    assert regions.picture[:, :39].max() == 0 and regions.picture[:, 41:].min() == 1
+    assert [int(labels.max()) for labels in regions.styles] == [0, 1]
+    assert np.isfinite([loss for loss in synthesis.run().losses if loss is not None]).all()
+    with pytest.raises(ParameterError, match="2 regions for 1 style"):
+        SynthesisInputs.read(styles[:1], None, settings, mask=pictures / "mask.png")
+    with pytest.raises(ParameterError, match="grey level 200"):
+        flat = pictures / "flat.png"
+        cv2.imwrite(str(flat), np.zeros((8, 8), np.uint8))
+        SynthesisInputs.read(styles[:1], None, settings, mask=pictures / "mask.png", style_masks=[flat])
+
+
+def test_latent_target_and_literal_divergence(pictures: Path, teacher: MicroTeacherFeatures) -> None:
+    objective = ObjectiveSettings(target="latent", style_loss="kl_literal")
+    optimisation = OptimisationSettings(optimizer="muon", projection="plain")
+    synthesis = run(pictures, teacher, objective=objective, optimisation=optimisation)
+    progress = synthesis.advance()
+    assert progress.statistics.conflict_rate is not None and len(synthesis.stages) == 1
+    assert synthesis.run().picture.shape == (56, 80, 3)
+
+
+def test_attention_of_the_unmoved_content_is_met_exactly(pictures: Path, teacher: MicroTeacherFeatures) -> None:
+    progress = run(pictures, teacher).advance()
+    assert progress.statistics.content_loss == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"size": 10}, {"steps": 0}, {"style_scale": 9.0}, {"objective": ObjectiveSettings(target="paper")}]
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ParameterError):
+        SynthesisSettings(**changes)  # type: ignore[arg-type]
+
+
+def test_sites_out_of_range_are_refused(pictures: Path, teacher: MicroTeacherFeatures) -> None:
+    assert teacher.check_sites((-1,)) == (1,)
+    with pytest.raises(ParameterError, match="0 to 1"):
+        run(pictures, teacher, objective=ObjectiveSettings(sites=(2,)))
+
+
+@pytest.fixture
+def small_random_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "random_teacher", lambda seed, bfloat16: random_teacher(SMALL, seed))
+
+
+def arguments(pictures: Path, output: Path, *more: str) -> list[str]:
+    names = ["--content", str(pictures / "photo.png"), "--style", str(pictures / "painting.png"), "-o", str(output)]
+    return ["synthesize", *names, "--teacher", "random", "--size", "64", "--steps", "4", *more]
+
+
+@pytest.mark.usefixtures("small_random_teacher")
+def test_command_paints_shows_previews_and_goes_on(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.png"
+    previews = ("--preview-every", "2", str(tmp_path / "previews"), "--conflicts")
+    assert cli.main(arguments(pictures, output, *previews)) == 0
+    picture = cv2.imread(str(output))
+    assert picture is not None and picture.shape == (45, 64, 3)
+    assert sorted(path.name for path in (tmp_path / "previews").iterdir()) == ["step_00002.png", "step_00004.png"]
+    assert not (tmp_path / "out.png.checkpoint").exists()
+
+    advance = Synthesis.advance
+
+    def interrupted(self: Synthesis) -> object:
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return advance(self)
+
+    again = tmp_path / "again.png"
+    with monkeypatch.context() as patch:
+        patch.setattr(Synthesis, "advance", interrupted)
+        assert cli.main(arguments(pictures, again, "--conflicts")) == cli.INTERRUPTED
+    assert (tmp_path / "again.png.checkpoint").is_file() and not again.exists()
+    assert cli.main(arguments(pictures, again, "--conflicts", "--resume")) == 0
+    assert np.array_equal(cv2.imread(str(again)), picture)
+
+
+@pytest.mark.usefixtures("small_random_teacher")
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--size", "9"), "size must be between"),
+        (("--resume",), "nothing to resume"),
+        (("--style", "missing.png"), "no picture missing.png"),
+        (("-o", "out.txt"), "names no picture format"),
+        (("--teacher", "no_such_teacher"), "no engine 'no_such_teacher'"),
+        (("--preview-every", "x", "y"), "--preview-every wants"),
+        (("--learning-rate", "-1"), "learning rate must be positive"),
+    ],
+)
+def test_command_refuses_in_one_sentence(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
+) -> None:
+    assert cli.main(arguments(pictures, tmp_path / "out.png", *more)) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
