@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from muon_ad_core.metrics.sliced_wasserstein import unit_kernels, patch_sliced_wasserstein
+from muon_ad_core.metrics.sliced_wasserstein import patch_sliced_wasserstein, unit_kernels
 
 
 def noise(seed: int, shape: tuple[int, int] = (48, 64)) -> np.ndarray:
