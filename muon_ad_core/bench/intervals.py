@@ -51,6 +51,23 @@ def ratio_interval(
     return {"ratio": ratio, "low": float(low), "high": float(high)}
 
 
+def paired_ratio_interval(
+    a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], seed: int = 0
+) -> dict[str, float]:
+    """median(b) / median(a) and its 95 % interval, where a[i] and b[i] were measured in turns in round i.
+
+    Rounds are drawn, for both sides the same ones: what disturbed a round disturbed both, and does not widen the
+    interval. Raises ValueError for different numbers of rounds, or rounds without samples.
+    """
+    if len(a) != len(b) or not a or not all(map(len, (*a, *b))):
+        raise ValueError("both sides need samples of the same rounds")
+    medians_a, medians_b = (np.array([np.median(run) for run in runs]) for runs in (a, b))
+    drawn = np.random.default_rng(seed).integers(0, len(a), (RESAMPLES, len(a)))
+    ratios = np.median(medians_b[drawn], axis=1) / np.median(medians_a[drawn], axis=1)
+    low, high = np.percentile(ratios, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+    return {"ratio": float(np.median(_joined(b)) / np.median(_joined(a))), "low": float(low), "high": float(high)}
+
+
 def _joined(runs: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     values = np.concatenate([np.asarray(run, np.float64) for run in runs]) if runs else np.empty(0)
     if not values.size:

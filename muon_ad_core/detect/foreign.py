@@ -21,7 +21,9 @@ from muon_ad_core.errors import EngineError, ParameterError
 IMAGENET_BGR = {"mean": [103.53, 116.28, 123.675], "deviation": [57.375, 57.12, 58.395]}
 NANODET_INPUT = {"fit": "letterbox", "cut": True, "align": "centre", "channels": "BGR", **IMAGENET_BGR}
 STRETCHED_BGR = {"fit": "stretch", "channels": "BGR", "mean": [0, 0, 0], "deviation": [255, 255, 255]}
-TEST_PICTURE = (120, 160, 3)
+TEST_PICTURE = (120, 160)
+AS_IMPORTED = "as imported"
+"""Precision of a level whose graph came from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def write_foreign_package(foreign: ForeignDetector, target: Path) -> EnginePacka
         files = _copy_files(foreign, target)
         write_package(target, _manifest(foreign, target, files[0]), files)
         package = EnginePackage.load(target)
-        Detector(package, threads=1).warm_up(*TEST_PICTURE[:2])
+        Detector(package, threads=1).warm_up(*TEST_PICTURE)
     except BaseException:
         shutil.rmtree(target)
         raise
@@ -142,7 +144,7 @@ def _manifest(foreign: ForeignDetector, target: Path, graph: str) -> dict[str, A
         "description": foreign.description or f"{foreign.file.name}, a detector of the {foreign.family} family.",
         "licence": foreign.licence,
         "levels": [
-            {"name": "imported", "graph": graph, "precision": "as imported", "width": 0, "parameters": 0, "macs": 0}
+            {"name": "imported", "graph": graph, "precision": AS_IMPORTED, "width": 0, "parameters": 0, "macs": 0}
         ],
         "decoder": family.decoder,
         "decoding": {family.outputs: names, **family.decoding, **foreign.decoding},

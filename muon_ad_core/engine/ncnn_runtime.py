@@ -36,10 +36,10 @@ class NcnnGraph(Graph):
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         extractor = self._network.create_extractor()
-        # ncnn reads the arrays in place: they must live until the last output is there.
-        arrays = {name: np.ascontiguousarray(array[0]) for name, array in inputs.items()}
-        for name, array in arrays.items():
-            if extractor.input(name, ncnn.Mat(array)):
+        for name, array in inputs.items():
+            picture = np.ascontiguousarray(array[0])
+            # A copy that ncnn owns: layers that work in place must not write to ours (ncnn crashes when one would).
+            if extractor.input(name, ncnn.Mat(picture).clone()):
                 raise EngineError(f"the graph has no input '{name}', only {', '.join(self.input_shapes)}")
         results = {}
         for name in self._outputs:
