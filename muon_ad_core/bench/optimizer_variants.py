@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The optimisers that are compared, and the learning rates that each of them may choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from muon_ad_core.distill.optimisation_settings import OptimisationSettings
+
+BASELINE = "AdamW"
+SHORT = 1 / 3
+"""Share of the baseline's steps in which the paper's claim of three times fewer wants its loss reached."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to optimise: changes of `OptimisationSettings`.
+
+    share: length of the run as a share of the baseline's; masked: whether the loss sees the sites and heads of the
+    entropy mask only; centre: middle of the learning rates that are tried.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    share: float = 1.0
+    masked: bool = False
+    centre: float = 0.05
+
+    @property
+    def is_muon(self) -> bool:
+        """Whether its update rule is one of Muon's."""
+        return self.settings.get("optimizer", "muon") == "muon"
+
+    def run_steps(self, steps: int) -> int:
+        """Length of its run where the baseline's is `steps`."""
+        return max(1, round(self.share * steps))
+
+    def rates(self, count: int) -> list[float]:
+        """`count` learning rates, each twice the one before, around the centre."""
+        return [self.centre * 2.0 ** (index - count // 2) for index in range(count)]
+
+    def at(self, rate: float, steps: int, seed: int) -> OptimisationSettings:
+        """Settings of a run at a learning rate where the baseline's length is `steps`."""
+        return OptimisationSettings(steps=self.run_steps(steps), learning_rate=rate, seed=seed, **self.settings)
+
+
+def _short(name: str, settings: Mapping[str, Any], masked: bool = False) -> Variant:
+    return Variant(name, {"schedule": "cosine", **settings}, SHORT, masked)
+
+
+VIEW: dict[str, Any] = {"view": "c_hw"}
+PROJECTION = {**VIEW, "projection": "plain"}
+ORTHOGONAL = {**PROJECTION, "orthogonal": True}
+CURRICULUM = {**ORTHOGONAL, "curriculum": True}
+PREDICTION = {**CURRICULUM, "prediction": "network"}
+
+VARIANTS = (
+    Variant(BASELINE, {"optimizer": "adamw"}),
+    Variant("Adam", {"optimizer": "adam"}),
+    Variant("SGD with momentum", {"optimizer": "sgd"}, centre=64.0),
+    Variant("Muon, constant rate", {"view": "c_hw"}),
+    _short("AdamW, short run", {"optimizer": "adamw"}),
+    _short("Muon c_hw", {"view": "c_hw"}),
+    _short("Muon ch_w", {"view": "ch_w"}),
+    _short("Muon patch", {"view": "patch"}),
+    _short("Muon rows", {**VIEW, "second_moment": "rows"}),
+    _short("Muon eigenbasis", {**VIEW, "second_moment": "eigenbasis"}),
+    _short("Muon + projection", PROJECTION),
+    _short("... + G_ortho", ORTHOGONAL),
+    _short("... + curriculum", CURRICULUM),
+    _short("... + entropy mask", CURRICULUM, masked=True),
+    _short("... + gradient prediction", PREDICTION, masked=True),
+)
+"""Baselines; Muon in each view and with second moments; the ablation, each line with all of the line before."""
