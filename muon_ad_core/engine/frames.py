@@ -1,22 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames on their way into a graph and out of it: the check, and pixel shuffles as strided copies."""
+"""Frames on their way into a graph and out of it: the check, the border, and pixel shuffles as strided copies."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from muon_ad_core.errors import ParameterError
 
 MAX_PIXELS = 64_000_000
+TO_RGB: dict[str, tuple[int, int | None]] = {
+    "rgb8": (3, None),
+    "bgr8": (3, cv2.COLOR_BGR2RGB),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+}
+"""Encodings of frames, named as in ROS: channels, and OpenCV's conversion to RGB."""
 
 
-def check_frame(frame: np.ndarray) -> None:
-    """Raise ParameterError unless `frame` is RGB uint8 (H, W, 3) with 1 to MAX_PIXELS pixels."""
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not 0 < frame.size <= 3 * MAX_PIXELS:
+def check_frame(frame: np.ndarray, encoding: str = "rgb8") -> None:
+    """Raise ParameterError unless `frame` is uint8 (H, W, channels of `encoding`) with 1 to MAX_PIXELS pixels."""
+    if encoding not in TO_RGB:
+        raise ParameterError(f"frames of encoding '{encoding}' are not taken: use one of {', '.join(TO_RGB)}")
+    channels = TO_RGB[encoding][0]
+    shape = frame.shape
+    if len(shape) != 3 or shape[2] != channels or frame.dtype != np.uint8 or not 0 < shape[0] * shape[1] <= MAX_PIXELS:
+        name = encoding.rstrip("8").upper()
         raise ParameterError(
-            f"a frame must be RGB uint8 (height, width, 3) of at most {MAX_PIXELS:,} pixels, "
-            f"got {frame.shape} {frame.dtype}"
+            f"a frame must be {name} uint8 (height, width, {channels}) of at most {MAX_PIXELS:,} pixels, "
+            f"got {shape} {frame.dtype}"
         )
+
+
+def fill_padded(frame: np.ndarray, encoding: str, padded: np.ndarray, border: int, mirrored: bool) -> np.ndarray:
+    """Write a frame of any strides as RGB into `padded`, `border` from its top and left, and fill what is around it.
+
+    The conversion writes where the result belongs: there is no copy in between. mirrored: continue the frame as in a
+    mirror, else by its outermost pixels. Returns the view of the frame inside `padded`.
+    """
+    height, width = frame.shape[:2]
+    inside = padded[border : border + height, border : border + width]
+    conversion = TO_RGB[encoding][1]
+    if conversion is not None:
+        cv2.cvtColor(frame, conversion, dst=inside)
+    cv2.copyMakeBorder(
+        frame if conversion is None else inside,
+        border, padded.shape[0] - height - border, border, padded.shape[1] - width - border,
+        cv2.BORDER_REFLECT_101 if mirrored else cv2.BORDER_REPLICATE,
+        dst=padded,
+    )  # fmt: skip
+    return inside
 
 
 def pack(picture: np.ndarray, packed: np.ndarray, block: int) -> None:
