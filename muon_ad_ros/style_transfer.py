@@ -177,6 +177,7 @@ class StyleTransfer(FrameWorker):
     def process(self, runner: StyleEngine, frame: ReceivedFrame, clock: StageClock) -> None:
         header = frame.message.header
         rgb = self._reader.read(frame.message)
+        self.fit(runner, *rgb.shape[:2])
         if not self._frames_seen % ENTROPY_EVERY:
             self._scene_entropy = frame_entropy(rgb)
         self._frames_seen += 1

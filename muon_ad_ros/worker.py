@@ -208,6 +208,17 @@ class FrameWorker(ReportingNode):
         response.name = self.loaded.package.name if self.loaded else ""
         return response
 
+    def fit(self, runner: Any, height: int, width: int) -> None:
+        """Warm the engine up anew when pictures begin to have another size, and give back what that leaves over.
+
+        Call it in the worker thread before a picture of that size is processed. Without it, every level would be
+        compiled in the middle of the frame that first uses it.
+        """
+        if (height, width) != self._frame_size:
+            self._frame_size = (height, width)
+            with self.policy.unlocked():
+                self.warm_up(runner, height, width)
+
     # Frames
 
     def _work(self) -> None:
@@ -249,8 +260,6 @@ class FrameWorker(ReportingNode):
 
     def _account(self, loaded: LoadedEngine, frame: ReceivedFrame, taken: float, clock: StageClock) -> None:
         """A result went out: count it, time it, tell about it."""
-        message = frame.message
-        self._frame_size = (message.height, message.width)
         self._sequence += 1
         total_ms = (self.get_clock().now().nanoseconds - frame.origin_ns) / 1e6
         if total_ms < 0.0:  # ROS time jumped back while the frame was in work
@@ -258,7 +267,7 @@ class FrameWorker(ReportingNode):
         missed = total_ms > self.parameters["deadline_ms"]
         self.reporter.record(total_ms, missed)
         timing = FrameTiming(
-            header=message.header,
+            header=frame.message.header,
             worker=self.get_fully_qualified_name(),
             engine=loaded.package.name,
             level=self.level(loaded.runner),

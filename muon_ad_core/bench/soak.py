@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from muon_ad_core.bench.benchmark import Measurement
-from muon_ad_core.bench.soak_faults import FAULTS, RECOVERY_S, Fault
+from muon_ad_core.bench.soak_faults import FAULTS, HOME_SIZE, RECOVERY_S, Fault, picture_size_after
 from muon_ad_core.bench.soak_ledger import FrameAccounts, Ledger, Row, growth
 from muon_ad_core.bench.task_session import TaskSession
 from muon_ad_core.bench.witness import Witness
@@ -33,15 +33,15 @@ class Soak:
         self._faults: list[Row] = []
         self._accounts = FrameAccounts()
         self._processes: list[Row] = []
+        self._size = HOME_SIZE
         self._began = 0.0
 
     def run(self) -> Measurement:
         """Run it. Raises UserError when the joint task does not start."""
-        overrides = {"scheduler": {"watchdog.silence": "2.0"}}
         with (
             Witness() as witness,
             Ledger(self._folder / "ledger.jsonl") as ledger,
-            TaskSession("motorcycle", overrides, self._folder / "log.txt") as session,
+            TaskSession("motorcycle", {}, self._folder / "log.txt") as session,
         ):
             session.wait_until_delivering()
             self._began = time.monotonic()
@@ -71,6 +71,7 @@ class Soak:
                 continue
             descriptors = count_descriptors(pid)
             usage = {"node": node, "pid": pid, "rss_mb": samples[-1].rss_mb, "descriptors": descriptors}
+            usage["picture_size"] = self._size
             row = {"at_s": round(self._elapsed(), 2), **usage}
             self._processes.append(row)
             ledger.write("process", row)
@@ -83,6 +84,7 @@ class Soak:
         except UserError as error:  # a node that was asked did not answer: the recovery below will tell
             detail = str(error)
         inflicted = time.monotonic()
+        self._size = picture_size_after(fault, detail, self._size)
         recovered: float | None = None
         while recovered is None and time.monotonic() - inflicted < PATIENCE:
             session.pause(0.1)
@@ -94,7 +96,7 @@ class Soak:
             "fault": fault.name,
             "detail": detail,
             "recovered_s": None if recovered is None else round(recovered, 3),
-            "late": recovered is None or recovered > RECOVERY_S + fault.grace,
+            "late": recovered is None or recovered > RECOVERY_S,
         }
         self._faults.append(row)
         ledger.write("fault", row)

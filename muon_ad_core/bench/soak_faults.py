@@ -15,6 +15,7 @@ from muon_ad_core.bench.task_session import TaskSession
 
 RECOVERY_S = 2.0
 SIZES = ((640, 480), (320, 240), (480, 360))
+HOME_SIZE = "640x480"  # which the camera begins with
 ENGINES = {"style_transfer": "student", "detector": "detector"}
 CLOCK_STEPS = (-30.0, -0.2, 0.2, 30.0)  # seconds
 VICTIMS = ("style_transfer", "detector", "camera")
@@ -22,11 +23,10 @@ VICTIMS = ("style_transfer", "detector", "camera")
 
 @dataclass(frozen=True)
 class Fault:
-    """`inflict` does it and returns what was done in words; `grace` (s) is what passes on purpose before recovery."""
+    """`inflict` does it and returns what was done in words."""
 
     name: str
     inflict: Callable[[TaskSession, random.Random], str]
-    grace: float = 0.0
 
 
 def kill(session: TaskSession, chance: random.Random) -> str:
@@ -100,7 +100,7 @@ def burst(session: TaskSession, chance: random.Random) -> str:
 
 FAULTS = (
     Fault("kill", kill),
-    Fault("hang", hang, grace=5.0),
+    Fault("hang", hang),
     Fault("reload_engine", reload_engine),
     Fault("change_style", change_style),
     Fault("change_resolution", change_resolution),
@@ -108,6 +108,13 @@ FAULTS = (
     Fault("step_clock", step_clock),
     Fault("burst", burst),
 )
+
+
+def picture_size_after(fault: Fault, detail: str, before: str) -> str:
+    """What size the camera's pictures have after `fault`, in whose words it was `detail`, as "640x480"."""
+    if fault.inflict is change_resolution:
+        return detail
+    return HOME_SIZE if fault.inflict in (kill, hang) and detail == "camera" else before
 
 
 def _signal(session: TaskSession, name: str, number: int) -> None:

@@ -12,7 +12,8 @@ from muon_ad_core.errors import ParameterError
 
 MOST_PENDING = 2  # frames a worker may hold: one in its mailbox, one in work
 SETTLED_S = 15.0  # a process's memory counts from here on
-LONG_ENOUGH_S = 45.0  # shorter lives tell nothing about growth
+LONG_ENOUGH_S = 45.0  # shorter spans tell nothing about growth
+FEWEST_ROWS = 6
 
 Row = Mapping[str, Any]
 
@@ -76,21 +77,38 @@ def lives(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
 
 
 def growth(processes: Sequence[Row], field: str) -> dict[str, float]:
-    """By how much `field` ("rss_mb" or "descriptors") grew in the longest-lived process of each node, as a share.
+    """By how much `field` ("rss_mb" or "descriptors") grew in a process of each node, as a share.
 
-    From the first to the last third of its life, median of each, after it has settled.
+    Like is compared with like: rows of one process with pictures of one size, after it has settled and has met every
+    size that it meets in its life; the first third of them with the last third, median of each. Of all processes of a
+    node and all sizes the longest span counts. A node without a span that is long enough is left out.
     """
     shares: dict[str, float] = {}
     spans: dict[str, float] = {}
     for (node, _), rows in lives(processes).items():
-        span = rows[-1]["at_s"] - rows[0]["at_s"]
-        settled = [row[field] for row in rows if row["at_s"] - rows[0]["at_s"] >= SETTLED_S]
-        if span < LONG_ENOUGH_S or span < spans.get(node, 0.0) or len(settled) < 6:
-            continue
-        third = len(settled) // 3
-        before, after = _median(settled[:third]), _median(settled[-third:])
-        spans[node], shares[node] = span, (after - before) / before if before else 0.0
+        for alike in _by_size(_warm(rows)).values():
+            span = alike[-1]["at_s"] - alike[0]["at_s"]
+            if span < max(LONG_ENOUGH_S, spans.get(node, 0.0)) or len(alike) < FEWEST_ROWS:
+                continue
+            third = len(alike) // 3
+            before = _median([row[field] for row in alike[:third]])
+            after = _median([row[field] for row in alike[-third:]])
+            spans[node], shares[node] = span, (after - before) / before if before else 0.0
     return shares
+
+
+def _warm(life: Sequence[Row]) -> Sequence[Row]:
+    """The rows of a life from where the process has settled and has met every size it meets."""
+    first_met = {row["picture_size"]: row["at_s"] for row in reversed(life)}
+    begin = max(life[0]["at_s"] + SETTLED_S, *first_met.values())
+    return [row for row in life if row["at_s"] >= begin]
+
+
+def _by_size(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["picture_size"], []).append(row)
+    return found
 
 
 def _median(values: Sequence[float]) -> float:

@@ -34,8 +34,8 @@ def test_frames_that_vanish_and_frames_from_nowhere_are_not() -> None:
     assert accounts(status(1, 10, 10, failed=1)).unaccounted == 1
 
 
-def usage(at_s: float, rss_mb: float, pid: int = 1) -> dict[str, Any]:
-    return {"node": "camera", "pid": pid, "at_s": at_s, "rss_mb": rss_mb}
+def usage(at_s: float, rss_mb: float, pid: int = 1, size: str = "640x480") -> dict[str, Any]:
+    return {"node": "camera", "pid": pid, "at_s": at_s, "rss_mb": rss_mb, "picture_size": size}
 
 
 def test_growth_is_that_of_the_settled_part_of_the_longest_life() -> None:
@@ -46,6 +46,18 @@ def test_growth_is_that_of_the_settled_part_of_the_longest_life() -> None:
     assert growth([*filling, *(usage(200.0 + second, 500.0, pid=2) for second in range(50))], "rss_mb") == {
         "camera": 0.0
     }
+
+
+def test_growth_compares_pictures_of_one_size_once_every_size_was_met() -> None:
+    def row(second: int, leak: float) -> dict[str, Any]:
+        size = "640x480" if second // 20 % 2 else "320x240"
+        kept_of_each_size = 10.0 if second < 20 else 20.0
+        return usage(
+            float(second), 100.0 + kept_of_each_size + (5.0 if size == "640x480" else 0.0) + leak * second, 1, size
+        )
+
+    assert growth([row(second, leak=0.0) for second in range(200)], "rss_mb") == {"camera": 0.0}
+    assert growth([row(second, leak=0.1) for second in range(200)], "rss_mb")["camera"] > 0.05
 
 
 def test_a_short_life_tells_nothing() -> None:
