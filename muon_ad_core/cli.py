@@ -24,6 +24,8 @@ COMMANDS = {
     "eval": ("look", "judge pictures, sequences and detectors by standard metrics"),
     "report": ("look", "one HTML page of result files"),
     "bag": ("look", "record a benchmark bag from any source, with ground truth"),
+    "stylize": ("make", "stylise a picture, a folder of pictures or a video"),
+    "style": ("make", "make a style of any picture; list and remove styles"),
     "engine": ("make", "engine packages: what they hold, if they run here; import other projects' networks"),
     "train": ("make", "train a student (style), a teacher or a detector; the result is a package"),
     "synthesize": ("make", "paint a photograph, or a texture, in the style of pictures by optimisation"),
@@ -41,6 +43,7 @@ examples:
   muon-ad up joint_task --source clip.mp4 --duration 60    a video as the camera, for one minute
   muon-ad up joint_task --set style_transfer.strength=0.7  start with a parameter of a node set
   muon-ad up joint_task --view                             the same with the live view, a web page
+  muon-ad stylize clip.mp4 -s painting.jpg -o out.mp4      any file in the style of any picture
   muon-ad doctor                                           what this machine has, and what to mend
   muon-ad train student --help                             make an engine of your own
   muon-ad synthesize --content photo.jpg --style painting.jpg -o out.png    one picture, by optimisation

@@ -97,3 +97,11 @@ class VideoSource:
             self._fixed_rate = True
             self.stamps = f"periods of {self.rate:g} Hz, because the container's times stand still"
         return stamp_ns + self._period_ns if self._fixed_rate else container_ns
+
+
+def frame_count(path: str | Path) -> int | None:
+    """Frames that the container announces; None where it does not tell."""
+    capture = cv2.VideoCapture(str(path))
+    announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    return announced if announced > 0 else None

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A style's code made better by the perceptual objective, through the student whose weights stay as they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
+from muon_ad_core.distill.losses import Moments, content_distance, moment_distance, moments
+from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
+from muon_ad_core.distill.student_package import load_student
+from muon_ad_core.distill.student_trainer import CONTENT_TAP, STYLE_TAPS, StudentTraining
+from muon_ad_core.engine.package import EnginePackage
+from muon_ad_core.errors import UserError
+from muon_ad_core.nets.student import Student
+from muon_ad_core.sources.photographs import load_photograph
+
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "hubble_deep_field.jpg",
+    "motorcycle_left.png",
+)
+"""Of scikit-image, where no folder is given."""
+MOST_PHOTOGRAPHS = 12
+JUDGES = 2
+"""Photographs that are left out of the optimisation and judge it."""
+SIDE = 192
+STYLE_SIDE = 448
+LEARNING_RATE = 0.02
+STAY_WEIGHT = 0.02
+"""Holds the code near the encoder's, the region that the student was trained in."""
+CHECK_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """code: the better one of both; before, after: objective on the judging photographs; better: it was refined."""
+
+    code: np.ndarray
+    before: float
+    after: float
+    steps: int
+    seconds: float
+
+    @property
+    def better(self) -> bool:
+        """Whether the refined code was kept."""
+        return self.after < self.before
+
+
+def refine_style(
+    package: EnginePackage,
+    code: np.ndarray,
+    pictures: Sequence[np.ndarray],
+    features: Path,
+    seconds: float,
+    photos: Path | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Refinement:
+    """Optimise `code` (code_length,) for style pictures (H, W, 3) RGB uint8 for at most `seconds`, all told.
+
+    features: SqueezeNet 1.1 weights; photos: folder of photographs. The best code on photographs that the optimisation
+    does not see is taken, the given one when none is better. Raises UserError when a file cannot be used.
+    """
+    began = clock()
+    student, network = load_student(package).student, load_feature_network(features)
+    objective = _Objective(student, network, pictures)
+    photographs = _photographs(photos)
+    judges, taught = photographs[:JUDGES], photographs[JUDGES:]
+    start = torch.from_numpy(np.ascontiguousarray(code, np.float32))[None]
+    refined = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([refined], LEARNING_RATE)
+    with torch.no_grad():
+        before = float(objective(judges, start))
+    best, best_value, step, slowest = start, before, 0, 0.0
+    while clock() - began + slowest < seconds:
+        round_began = clock()
+        for _ in range(CHECK_EVERY):
+            index = step % len(taught)
+            loss = objective(taught[index : index + 1], refined) + STAY_WEIGHT * (refined - start).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            step += 1
+        with torch.no_grad():
+            value = float(objective(judges, refined))
+        if value < best_value:
+            best, best_value = refined.detach().clone(), value
+        slowest = max(slowest, clock() - round_began)
+    return Refinement(best[0].numpy(), before, best_value, step, clock() - began)
+
+
+class _Objective:
+    """The student trainer's style and content terms, for one style."""
+
+    def __init__(self, student: Student, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray]) -> None:
+        self._student, self._network = student, network
+        weights = StudentTraining(*[Path()] * 4, shipped=[])
+        self._style_weight, self._content_weight = weights.style_weight, weights.content_weight
+        self._targets = [self._style_moments(to_tensor([resize_long_side(p, STYLE_SIDE)])) for p in pictures]
+
+    def __call__(self, photographs: Tensor, code: Tensor) -> Tensor:
+        """Mean over photographs (B, 3, SIDE, SIDE) and style pictures, at the finest level."""
+        painted = self._student(photographs, code.expand(len(photographs), -1), "fine").clamp(-1, 1)
+        found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
+        with torch.no_grad():
+            wanted = self._network(photographs, (CONTENT_TAP,))[CONTENT_TAP]
+        own = [moments(painted), *(moments(found[tap]) for tap in STYLE_TAPS)]
+        style = torch.stack([
+            torch.stack([moment_distance(a, b).mean() for a, b in zip(own, target)]).mean() for target in self._targets
+        ]).mean()  # fmt: skip
+        content = content_distance(found[CONTENT_TAP], wanted).mean()
+        return self._style_weight * style + self._content_weight * content
+
+    def _style_moments(self, picture: Tensor) -> list[Moments]:
+        with torch.no_grad():
+            found = self._network(picture, STYLE_TAPS)
+            return [moments(picture), *(moments(found[tap]) for tap in STYLE_TAPS)]
+
+
+def _photographs(folder: Path | None) -> Tensor:
+    """Central squares (B, 3, SIDE, SIDE); the first ones judge."""
+    if folder is None:
+        pictures = [load_photograph(name) for name in PHOTOGRAPHS]
+    else:
+        read = (read_picture(path) for path in list_pictures(folder)[:MOST_PHOTOGRAPHS])
+        pictures = [picture for picture in read if picture is not None]
+    if len(pictures) <= JUDGES:
+        raise UserError(f"refining needs more than {JUDGES} photographs that can be read, {folder} has {len(pictures)}")
+    return to_tensor([_square(picture) for picture in pictures])
+
+
+def _square(picture: np.ndarray) -> np.ndarray:
+    side = min(picture.shape[:2])
+    row, column = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+    return cv2.resize(picture[row : row + side, column : column + side], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
