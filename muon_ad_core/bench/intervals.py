@@ -57,15 +57,15 @@ def paired_ratio_interval(
     """median(b) / median(a) and its 95 % interval, where a[i] and b[i] were measured in turns in round i.
 
     Rounds are drawn, for both sides the same ones: what disturbed a round disturbed both, and does not widen the
-    interval. Raises ValueError for different numbers of rounds, or rounds without samples.
+    interval. All rounds have as many samples. Raises ValueError when they have not, or there are none.
     """
-    if len(a) != len(b) or not a or not all(map(len, (*a, *b))):
-        raise ValueError("both sides need samples of the same rounds")
-    medians_a, medians_b = (np.array([np.median(run) for run in runs]) for runs in (a, b))
+    rounds_a, rounds_b = (np.array(runs, np.float64) for runs in (a, b))
+    if rounds_a.shape != rounds_b.shape or rounds_a.ndim != 2 or not rounds_a.size:
+        raise ValueError("both sides need as many samples in the same rounds")
     drawn = np.random.default_rng(seed).integers(0, len(a), (RESAMPLES, len(a)))
-    ratios = np.median(medians_b[drawn], axis=1) / np.median(medians_a[drawn], axis=1)
+    ratios = np.median(rounds_b[drawn], axis=(1, 2)) / np.median(rounds_a[drawn], axis=(1, 2))
     low, high = np.percentile(ratios, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
-    return {"ratio": float(np.median(_joined(b)) / np.median(_joined(a))), "low": float(low), "high": float(high)}
+    return {"ratio": float(np.median(rounds_b) / np.median(rounds_a)), "low": float(low), "high": float(high)}
 
 
 def _joined(runs: Sequence[Sequence[float]]) -> NDArray[np.float64]:

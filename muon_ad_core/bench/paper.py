@@ -2,7 +2,7 @@
 """Fill the paper's tables (arXiv 2504.08451): its figure, ours, and what ours is from or why it is missing.
 
 Runs what this machine can run into --results (a few minutes), except what is there already; result files put there by
-hand (demo.json, joint.json) are used too.
+hand (demo.json, joint.json, a detector.json with --data) are used too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ RECORDING = "RECORDING"  # stands for the benchmark bag
 # Result file -> (name of the benchmark, its module, its options).
 RUNS: dict[str, tuple[str, str, list[str]]] = {
     "quality": ("quality", "muon_ad_core.bench.style_quality", []),
+    "detector": ("detector", "muon_ad_core.bench.detector", []),
     "replay-style": (
         "replay",
         "muon_ad_core.bench.replay",

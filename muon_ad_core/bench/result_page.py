@@ -32,6 +32,9 @@ ABOUT = {
     "view": "The live page in a browser: how fast pictures come, and what serving them costs.",
     "quality": "Photographs that ship with scikit-image, redrawn in every style: how like the photograph the result "
     "still is, how much fine detail it has beside it, and how long one image takes.",
+    "detector": "Object detectors side by side: time from a picture to its boxes in one interleaved run, and average "
+    "precision on annotated pictures.",
+    "eval detector": "Average precision of an object detector on annotated pictures.",
     "paper": "The tables of the paper with what was measured here beside its figures.",
     "eval images": "Quality of pictures against their references.",
     "eval video": "Steadiness of a stylised sequence.",
