@@ -19,7 +19,8 @@ from muon_ad_core.errors import UserError
 
 SCORE_THRESHOLD = 0.02
 """Average precision weighs all scores: lower ones still count where few good boxes are."""
-IOU_THRESHOLD = 0.6
+IOU_THRESHOLD = 0.5
+"""What the detector node starts with."""
 FIGURES = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "ar100": 8}
 """Names of COCOeval's statistics. Small: area below 32^2 pixels; large: above 96^2."""
 PERSON = "person"
