@@ -52,7 +52,7 @@ class Soak:
                 self._inflict(session, ledger, queue.pop())
             self._calm(session, ledger, CALM_S[0])
         summary = self._summarise(len(witness.stalls.events))
-        results = {"faults": self._faults, "memory_growth": growth(self._processes, "rss_mb")}
+        results = {"faults": self._faults, "memory_growth": growth(self._processes, "own_mb")}
         return Measurement(self._config, results, summary, describe(summary, self._faults), stalls=witness.stalls)
 
     def _elapsed(self) -> float:
@@ -69,10 +69,16 @@ class Soak:
             samples = session.monitor.processes.get(node)
             if pid is None or not samples or samples[-1].pid != pid:
                 continue
-            descriptors = count_descriptors(pid)
-            usage = {"node": node, "pid": pid, "rss_mb": samples[-1].rss_mb, "descriptors": descriptors}
-            usage["picture_size"] = self._size
-            row = {"at_s": round(self._elapsed(), 2), **usage}
+            rss_mb, shared_mb = samples[-1].rss_mb, shared_memory_mb(pid)
+            row = {
+                "at_s": round(self._elapsed(), 2),
+                "node": node,
+                "pid": pid,
+                "picture_size": self._size,
+                "rss_mb": rss_mb,
+                "own_mb": rss_mb - shared_mb,
+                "descriptors": count_descriptors(pid),
+            }
             self._processes.append(row)
             ledger.write("process", row)
 
@@ -107,7 +113,7 @@ class Soak:
         return all(pid is not None and process_state(pid) not in "TtZX" for pid in session.pids().values())
 
     def _summarise(self, stalls: int) -> dict[str, Any]:
-        memory, descriptors = growth(self._processes, "rss_mb"), growth(self._processes, "descriptors")
+        memory, descriptors = growth(self._processes, "own_mb"), growth(self._processes, "descriptors")
         recovered = [row for row in self._faults if row["recovered_s"] is not None]
         return {
             "seconds": round(self._elapsed(), 1),
@@ -119,6 +125,7 @@ class Soak:
             "frames": self._accounts.frames,
             "memory_growth": max(memory.values(), default=None),
             "descriptor_growth": max(descriptors.values(), default=None),
+            "rss_mb_most": max((row["rss_mb"] for row in self._processes), default=None),
             "witness_stalls": stalls,
         }
 
@@ -135,6 +142,18 @@ def count_descriptors(pid: int) -> int:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
         return 0
+
+
+def shared_memory_mb(pid: int) -> float:
+    """Resident memory (1e6 bytes) of a process that is shared with others: the middleware's segments, of fixed size.
+
+    They fill up while pictures go through them, and each process that reads from one counts it as its own.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("RssShmem:"))
 
 
 def process_state(pid: int) -> str:

@@ -35,15 +35,15 @@ def test_frames_that_vanish_and_frames_from_nowhere_are_not() -> None:
 
 
 def usage(at_s: float, rss_mb: float, pid: int = 1, size: str = "640x480") -> dict[str, Any]:
-    return {"node": "camera", "pid": pid, "at_s": at_s, "rss_mb": rss_mb, "picture_size": size}
+    return {"node": "camera", "pid": pid, "at_s": at_s, "own_mb": rss_mb, "picture_size": size}
 
 
 def test_growth_is_that_of_the_settled_part_of_the_longest_life() -> None:
     filling = [usage(float(second), 100.0 + min(second, 14)) for second in range(100)]
-    assert growth(filling, "rss_mb") == {"camera": 0.0}
+    assert growth(filling, "own_mb") == {"camera": 0.0}
     leaking = [usage(float(second), 100.0 + second) for second in range(100)]
-    assert growth(leaking, "rss_mb")["camera"] > 0.3
-    assert growth([*filling, *(usage(200.0 + second, 500.0, pid=2) for second in range(50))], "rss_mb") == {
+    assert growth(leaking, "own_mb")["camera"] > 0.3
+    assert growth([*filling, *(usage(200.0 + second, 500.0, pid=2) for second in range(50))], "own_mb") == {
         "camera": 0.0
     }
 
@@ -56,12 +56,12 @@ def test_growth_compares_pictures_of_one_size_once_every_size_was_met() -> None:
             float(second), 100.0 + kept_of_each_size + (5.0 if size == "640x480" else 0.0) + leak * second, 1, size
         )
 
-    assert growth([row(second, leak=0.0) for second in range(200)], "rss_mb") == {"camera": 0.0}
-    assert growth([row(second, leak=0.1) for second in range(200)], "rss_mb")["camera"] > 0.05
+    assert growth([row(second, leak=0.0) for second in range(200)], "own_mb") == {"camera": 0.0}
+    assert growth([row(second, leak=0.1) for second in range(200)], "own_mb")["camera"] > 0.05
 
 
 def test_a_short_life_tells_nothing() -> None:
-    assert growth([usage(float(second), 100.0 + second) for second in range(20)], "rss_mb") == {}
+    assert growth([usage(float(second), 100.0 + second) for second in range(20)], "own_mb") == {}
 
 
 @pytest.mark.parametrize(
