@@ -79,9 +79,9 @@ def lives(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
 def growth(processes: Sequence[Row], field: str) -> dict[str, float]:
     """By how much `field` ("own_mb", memory that is not shared, or "descriptors") grew in a process of each node.
 
-    As a share. Like is compared with like: rows of one process with pictures of one size, after it has settled and has met every
-    size that it meets in its life; the first third of them with the last third, median of each. Of all processes of a
-    node and all sizes the longest span counts. A node without a span that is long enough is left out.
+    As a share. Like is compared with like: rows of one process with pictures of one size, after it has settled and has
+    met every size that it meets in its life; the first third of them with the last third, median of each. Of all
+    processes of a node and all sizes the longest span counts. A node without a span that is long enough is left out.
     """
     shares: dict[str, float] = {}
     spans: dict[str, float] = {}
