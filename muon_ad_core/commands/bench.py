@@ -13,6 +13,7 @@ BENCHMARKS = {
     "replay": ("muon_ad_core.bench.replay", "a recording played through the graph: latency, losses, load, peak rate"),
     "quality": ("muon_ad_core.bench.style_quality", "photographs in every style: likeness, detail kept, time an image"),
     "detector": ("muon_ad_core.bench.detector", "detectors side by side, ours, pruned and peers: time and precision"),
+    "optimizers": ("muon_ad_core.bench.optimizers", "Muon and what belongs to it against AdamW: steps to its loss"),
     "paper": ("muon_ad_core.bench.paper", "the paper's tables with our measured figures beside the paper's"),
     "sync": ("muon_ad_core.bench.sync", "frame pairs lost by arrival stamps and by translated stamps (simulation)"),
     "cameras": ("muon_ad_core.bench.cameras", "frames and pairs of an emulated D415 through the real nodes"),
