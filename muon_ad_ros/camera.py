@@ -22,8 +22,7 @@ from .parameters import ParameterSpec
 from .reporting import ReportingNode
 from .status import to_stamp
 
-COLOR_FRAME = "camera_color_optical_frame"
-DEPTH_FRAME = "camera_depth_optical_frame"
+COLOR_FRAME = "camera_color_optical_frame"  # of depth too, because these sources register it to colour
 CSI_FRAME = "csi_optical_frame"
 BREATH = 0.001  # seconds a source that cannot keep up still waits, so that this node answers while it runs under FIFO
 
@@ -87,7 +86,7 @@ class CameraNode(ReportingNode):
     def configure(self) -> None:
         source = self._source = self.open_source()
         self.color = ImageStream(self, "color/image_raw", COLOR_FRAME, "rgb8", _info(source.camera))
-        self.depth = ImageStream(self, "depth/image_rect_raw", DEPTH_FRAME, "16UC1", _info(source.camera))
+        self.depth = ImageStream(self, "depth/image_rect_raw", COLOR_FRAME, "16UC1", _info(source.camera))
         self.csi = ImageStream(self, "csi/image_raw", CSI_FRAME, "rgb8", _info(source.csi_camera))
         self.get_logger().info(f"{source.name}: {source.width}x{source.height} at {source.rate:g} Hz")
 

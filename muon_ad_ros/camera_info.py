@@ -36,6 +36,14 @@ def calibration_message(calibration: Calibration) -> CameraInfo:
     )
 
 
+def calibration_of(info: CameraInfo) -> Calibration:
+    """What a message says of its camera; where it leaves out P, that of an unrectified camera by its K."""
+    k = tuple(map(float, info.k))
+    p = tuple(map(float, info.p)) if info.p[0] else (*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0)
+    r = tuple(map(float, info.r))
+    return Calibration(info.width, info.height, info.distortion_model, tuple(map(float, info.d)), k, r, p)
+
+
 class LatestCameraInfo:
     """Remembers the newest calibration of a camera.
 

@@ -23,26 +23,33 @@ from muon_ad_core.detect.depth import Placement
 from muon_ad_core.detect.detector import Detections
 
 
-def detections_2d(detections: Detections, classes: Sequence[str], header: Header) -> Detection2DArray:
-    """Boxes in pixels of the picture; class_id is the class name."""
+def detections_2d(
+    detections: Detections, classes: Sequence[str], ids: Sequence[str], header: Header
+) -> Detection2DArray:
+    """Boxes in pixels of the picture; class_id is the class name, `ids` are those of the tracked objects."""
     message = Detection2DArray(header=header)
-    for box, score, label in detections:
-        found = Detection2D(header=header, bbox=_box_2d(box))
+    for (box, score, label), object_id in zip(detections, ids):
+        found = Detection2D(header=header, bbox=_box_2d(box), id=object_id)
         found.results.append(_hypothesis(classes[label], score))
         message.detections.append(found)
     return message
 
 
 def detections_3d(
-    detections: Detections, placements: Sequence[Placement | None], classes: Sequence[str], header: Header
+    detections: Detections,
+    placements: Sequence[Placement | None],
+    classes: Sequence[str],
+    ids: Sequence[str],
+    header: Header,
 ) -> Detection3DArray:
     """Boxes in metres in the camera's optical frame; detections without a placement are left out."""
     message = Detection3DArray(header=header)
-    for (_, score, label), placement in zip(detections, placements):
+    for (_, score, label), placement, object_id in zip(detections, placements, ids):
         if placement is None:
             continue
         pose = _pose(placement.position)
-        found = Detection3D(header=header, bbox=BoundingBox3D(center=pose, size=_vector(placement.size)))
+        bounds = BoundingBox3D(center=pose, size=_vector(placement.size))
+        found = Detection3D(header=header, bbox=bounds, id=object_id)
         hypothesis = _hypothesis(classes[label], score)
         hypothesis.pose.pose = pose
         covariance = np.zeros((6, 6))

@@ -3,38 +3,37 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from muon_ad_msgs.msg import WorkerStatus
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, Detection3DArray
 
-from muon_ad_core.detect.depth import median_distance, place
+from muon_ad_core.detect.depth import Placement, place
 from muon_ad_core.detect.detector import Detections, Detector
 from muon_ad_core.detect.draw import draw_detections
+from muon_ad_core.detect.registration import undistort
+from muon_ad_core.detect.tracking import Tracker
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import ParameterError
 from muon_ad_core.realtime.policy import REAL_TIME_POLICIES
 
 from . import qos
-from .conversions import ImageError, ImageWriter, RgbReader, read_depth
+from .conversions import ImageWriter, RgbReader
+from .depth_input import AlignedDepth, DepthInput
+from .detection_diagnostics import DetectionDiagnostics
 from .detection_messages import detections_2d, detections_3d
 from .managed import run_node
 from .parameters import ParameterSpec, Values
 from .slots import SlotGate
-from .status import StageClock, to_nanoseconds
+from .status import STATUS_PERIOD, StageClock, to_nanoseconds
 from .worker import FrameWorker, ReceivedFrame, worker_parameters
 
-DEPTH_TOLERANCE_NS = 15_000_000  # half a frame at 30 Hz
-DEPTH_KEPT = 8  # depth pictures that wait for the colour picture they belong to
 DEMAND_PERIOD = 0.5  # seconds between looks whether anybody wants detections_3d
 
 DETECTION_PARAMETERS = (
@@ -47,6 +46,17 @@ DETECTION_PARAMETERS = (
         maximum=0.99,
     ),
     ParameterSpec("classes", [], "Names of the classes to report; empty: all."),
+    ParameterSpec("tracking", True, "Give detections of one object in successive pictures the same id."),
+    ParameterSpec(
+        "track_overlap",
+        0.3,
+        "Least overlap of a detection with where a tracked object should be.",
+        minimum=0.01,
+        maximum=0.99,
+    ),
+    ParameterSpec(
+        "track_memory", 1.0, "Seconds for which an object that is not seen keeps its id.", minimum=0.0, maximum=60.0
+    ),
     ParameterSpec(
         "rate_limit", 0.0, "As max_rate, set by the scheduler; the lower of both counts.", minimum=0.0, maximum=1000.0
     ),
@@ -96,10 +106,9 @@ class DetectorNode(FrameWorker):
         self._writer = ImageWriter("rgb8")
         self._gate = SlotGate(self, self.parameters["least_rate"])
         self._gate.follow(self.parameters["slots_of"], self.parameters["least_rate"])
-        self._distance_m = math.nan
-        self._depths: deque[Image] = deque(maxlen=DEPTH_KEPT)
-        self._info: CameraInfo | None = None
-        self._depth_subscriptions: list[Any] = []
+        self._depth = DepthInput(self)
+        self._tracker = Tracker()
+        self._diagnostics = DetectionDiagnostics(self)
 
         self._publisher = self.create_publisher(
             Detection2DArray, "detections", qos.result_data(), qos_overriding_options=qos.overridable()
@@ -111,6 +120,7 @@ class DetectorNode(FrameWorker):
             Image, "detections/image_raw", qos.result_image(), qos_overriding_options=qos.overridable()
         )
         self.create_timer(DEMAND_PERIOD, self._follow_demand, clock=self.steady_clock)
+        self.create_timer(STATUS_PERIOD, self._tell_diagnostics, clock=self.steady_clock)
 
     # Turns and rates
 
@@ -128,36 +138,19 @@ class DetectorNode(FrameWorker):
 
     def deactivate(self) -> None:
         super().deactivate()
-        self._stop_depth()
+        self._depth.close()
 
     def _follow_demand(self) -> None:
         """Subscribe to depth only while it is of use: a depth stream costs both ends a good part of a core."""
         wanted = self.state_label == "active" and self._publisher_3d.get_subscription_count() > 0
-        if wanted and not self._depth_subscriptions:
-            self._depth_subscriptions = [
-                self.create_subscription(
-                    Image,
-                    "depth/image_rect_raw",
-                    self._remember_depth,
-                    qos.sensor_input(),
-                    qos_overriding_options=qos.overridable(),
-                ),
-                self.create_subscription(CameraInfo, "color/camera_info", self._remember_info, qos.sensor_input()),
-            ]
+        if wanted and not self._depth.is_open:
+            self._depth.open()
         elif not wanted:
-            self._stop_depth()
+            self._depth.close()
 
-    def _stop_depth(self) -> None:
-        for subscription in self._depth_subscriptions:
-            self.destroy_subscription(subscription)
-        self._depth_subscriptions = []
-        self._depths.clear()
-
-    def _remember_depth(self, depth: Image) -> None:
-        self._depths.append(depth)
-
-    def _remember_info(self, info: CameraInfo) -> None:
-        self._info = info
+    def _tell_diagnostics(self) -> None:
+        if self.state_label == "active":
+            self._diagnostics.publish()
 
     # Engine
 
@@ -181,7 +174,7 @@ class DetectorNode(FrameWorker):
 
     def describe(self, status: WorkerStatus) -> None:
         super().describe(status)
-        status.scene_distance_m = self._distance_m if self._depth_subscriptions else math.nan
+        status.scene_distance_m = self._depth.distance_m
 
     # Frames
 
@@ -193,60 +186,55 @@ class DetectorNode(FrameWorker):
     def _detect(self, runner: DetectionEngine, frame: ReceivedFrame, clock: StageClock) -> None:
         header = frame.message.header
         rgb = self._reader.read(frame.message)
+        self.fit(runner, *rgb.shape[:2])
         clock.lap("convert")
         detections = runner.run(rgb, self.parameters.values)
         clock.lap("infer")
-        message = detections_2d(detections, runner.classes, header)
+        ids = self._track(detections, runner.classes, to_nanoseconds(header.stamp))
+        message = detections_2d(detections, runner.classes, ids, header)
         clock.lap("convert")
         self._publisher.publish(message)
         clock.lap("publish")
-        if self._depth_subscriptions:
-            self._publish_3d(detections, runner.classes, rgb.shape[:2], header)
+        if self._depth.is_open:
+            self._publish_3d(detections, runner.classes, ids, rgb.shape[:2], header)
         if self._image_publisher.get_subscription_count():
             drawn = draw_detections(rgb, detections, runner.classes)
             self._image_publisher.publish(self._writer.write(drawn, header))
         clock.lap("publish")
 
+    def _track(self, detections: Detections, classes: Sequence[str], stamp_ns: int) -> list[str]:
+        """The id of each detection, empty without tracking; counts them as well."""
+        names = [classes[label] for label in detections.labels]
+        ids = [""] * len(names)
+        if self.parameters["tracking"]:
+            self._tracker.iou_threshold = self.parameters["track_overlap"]
+            self._tracker.memory = self.parameters["track_memory"]
+            ids = list(map(str, self._tracker.update(detections.boxes, names, stamp_ns)))
+        self._diagnostics.count(names, len(self._tracker), self._tracker.given)
+        return ids
+
     def _publish_3d(
-        self, detections: Detections, classes: Sequence[str], size: tuple[int, int], header: Header
+        self,
+        detections: Detections,
+        classes: Sequence[str],
+        ids: Sequence[str],
+        size: tuple[int, int],
+        header: Header,
     ) -> None:
         """Publish the detections in space, unless depth or calibration for this frame is missing."""
-        depth = self._depth_for(header, size)
+        depth = self._depth.depth_for(header, size)
         if depth is None:
             return
-        info = self._info
-        if info is None or (info.height, info.width) != size or not info.k[0]:
-            self.fault("no_camera_info", "color/camera_info is missing or does not fit: no detections_3d")
-            return
-        camera_matrix = np.array(info.k).reshape(3, 3)
-        placements = [place(depth, box, camera_matrix) for box, _, _ in detections]
+        placements = [_place(depth, box) for box, _, _ in detections]
         if None in placements:
             self.fault("no_depth", "a detection has no valid depth: it is left out of detections_3d")
-        self._publisher_3d.publish(detections_3d(detections, placements, classes, header))
-
-    def _depth_for(self, header: Header, size: tuple[int, int]) -> NDArray[Any] | None:
-        """Depth registered to the colour picture with this header, or None."""
-        stamp_ns = to_nanoseconds(header.stamp)
-        message = min(list(self._depths), key=lambda depth: _distance_ns(depth, stamp_ns), default=None)
-        if message is None:
-            return None
-        if _distance_ns(message, stamp_ns) > DEPTH_TOLERANCE_NS:
-            self.fault("no_depth_image", "no depth image has the colour image's stamp: no detections_3d")
-            return None
-        try:
-            depth = read_depth(message)
-        except ImageError as error:
-            self.fault(f"depth_{error.cause}", f"{error}: no detections_3d")
-            return None
-        if depth.shape != size:
-            self.fault("depth_size", "the depth image is not registered to the colour image: no detections_3d")
-            return None
-        self._distance_m = median_distance(depth)
-        return depth
+        self._publisher_3d.publish(detections_3d(detections, placements, classes, ids, header))
 
 
-def _distance_ns(depth: Image, stamp_ns: int) -> int:
-    return abs(to_nanoseconds(depth.header.stamp) - stamp_ns)
+def _place(depth: AlignedDepth, box: NDArray[np.float32]) -> Placement | None:
+    camera = depth.camera
+    ideal = undistort(camera, box.reshape(2, 2)).ravel() if any(camera.d) else None
+    return place(depth.pixels, box, np.array(camera.k).reshape(3, 3), ideal)
 
 
 def main() -> None:

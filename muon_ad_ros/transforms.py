@@ -76,7 +76,7 @@ class GeometryPublisher:
             depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
         )
         self._publishers: dict[str, Publisher] = {}
-        self._tree_type = _tree_type()
+        self._tree_type = tree_type()
 
     def publish(self, camera: str, extrinsics: Mapping[str, Extrinsics]) -> None:
         """Tell where the sensors of a camera are."""
@@ -107,7 +107,7 @@ class GeometryPublisher:
         self._publishers[topic].publish(message)
 
 
-def _tree_type() -> Any:
+def tree_type() -> Any:
     """tf2_msgs/TFMessage where that package is installed, as with every ROS from apt; else None."""
     try:
         from tf2_msgs.msg import TFMessage

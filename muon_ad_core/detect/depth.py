@@ -75,19 +75,23 @@ def median_distance(depth: np.ndarray) -> float:
     return measured[0] if measured is not None else float("nan")
 
 
-def place(depth: np.ndarray, box: np.ndarray, camera_matrix: np.ndarray) -> Placement | None:
+def place(
+    depth: np.ndarray, box: np.ndarray, camera_matrix: np.ndarray, ideal_box: np.ndarray | None = None
+) -> Placement | None:
     """Back-project a box by the pinhole model, X = (u - cx) Z / fx; None when its depth is not known.
 
-    depth and box as in core_depth(), camera_matrix (3, 3) of the image that both belong to (CameraInfo's k).
+    depth and box as in core_depth(), camera_matrix (3, 3) of the image that both belong to (CameraInfo's k); ideal_box:
+    where the box would be without the lens's distortion, if it has any.
     """
     measured = core_depth(depth, box)
     if measured is None:
         return None
     z, deviation = measured
     fx, fy, cx, cy = camera_matrix[0, 0], camera_matrix[1, 1], camera_matrix[0, 2], camera_matrix[1, 2]
-    u, v = (box[:2] + box[2:]) / 2
+    ideal = box if ideal_box is None else ideal_box
+    u, v = (ideal[:2] + ideal[2:]) / 2
     ray = np.array([(u - cx) / fx, (v - cy) / fy, 1.0])
-    width, height = (box[2:] - box[:2]) * z / (fx, fy)
+    width, height = (ideal[2:] - ideal[:2]) * z / (fx, fy)
     # Depth errors move the point along its ray; a box edge is good to about a pixel.
     pixel = np.diag([(z / fx) ** 2, (z / fy) ** 2, 0.0])
     covariance = np.outer(ray, ray) * max(deviation, LEAST_DEVIATION) ** 2 + pixel

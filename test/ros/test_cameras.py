@@ -45,7 +45,7 @@ def test_the_scene_moves_and_stamps_rise(scene: Any, color: list[Image], probe: 
 
 def test_depth_and_csi_share_the_colour_stamp(scene: Any, color: list[Image], probe: Any, wait_until: Any) -> None:
     for name, frame_id, encoding in (
-        ("depth/image_rect_raw", "camera_depth_optical_frame", "16UC1"),
+        ("depth/image_rect_raw", "camera_color_optical_frame", "16UC1"),
         ("csi/image_raw", "csi_optical_frame", "rgb8"),
     ):
         images = probe.listen(f"{scene.namespace}/{name}", Image, reliable=False)

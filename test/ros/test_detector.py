@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""detector over real DDS: what the library finds, in the picture and in space, tuned live; faults in depth survived.
+"""detector over real DDS: what the library finds, in the picture and in space, with ids; faults in depth survived.
 
 How good the shipped engine is belongs to its own tests; here the node must publish what the engine finds.
 """
@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TransformStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from vision_msgs.msg import Detection2DArray, Detection3DArray
 
@@ -22,6 +25,7 @@ from muon_ad_core.engine.package import EnginePackage, find_engine
 NODE = "/test_detector/detector"
 FOCAL = 500.0
 DISTANCE = 2.0  # metres
+COLOR_FRAME, DEPTH_FRAME = "camera_color_optical_frame", "camera_depth_optical_frame"
 
 
 THRESHOLD = 0.1
@@ -32,11 +36,15 @@ def photograph() -> np.ndarray:
     return skimage.data.astronaut()
 
 
-def image_message(pixels: np.ndarray, encoding: str, stamp_ns: int) -> Image:
+def calibration() -> CameraInfo:
+    return CameraInfo(width=512, height=512, k=[FOCAL, 0.0, 256.0, 0.0, FOCAL, 256.0, 0.0, 0.0, 1.0])
+
+
+def image_message(pixels: np.ndarray, encoding: str, stamp_ns: int, frame_id: str = COLOR_FRAME) -> Image:
     message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
     message.step = pixels.nbytes // pixels.shape[0]
     message.data = array.array("B", pixels.tobytes())
-    message.header.frame_id = "camera_color_optical_frame"
+    message.header.frame_id = frame_id
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
     return message
 
@@ -54,6 +62,7 @@ class Scene:
         self._color = probe.publisher(f"{namespace}/color/image_raw", Image)
         self.depth: np.ndarray | None = None
         self.depth_encoding = "16UC1"
+        self.depth_frame = COLOR_FRAME
         self.with_info = False
         self.stamps: list[int] = []
 
@@ -62,10 +71,9 @@ class Scene:
         stamp_ns = self._probe.now_ns()
         self.stamps.append(stamp_ns)
         if self.with_info:
-            info = CameraInfo(width=512, height=512, k=[FOCAL, 0.0, 256.0, 0.0, FOCAL, 256.0, 0.0, 0.0, 1.0])
-            self._info_publisher.publish(info)
+            self._info_publisher.publish(calibration())
         if self.depth is not None:
-            self._depth_publisher.publish(image_message(self.depth, self.depth_encoding, stamp_ns))
+            self._depth_publisher.publish(image_message(self.depth, self.depth_encoding, stamp_ns, self.depth_frame))
             time.sleep(0.02)  # let depth arrive first, as it cannot be waited for
         self._color.publish(image_message(photograph(), "rgb8", stamp_ns))
 
@@ -131,7 +139,7 @@ def in_space(scene: Scene, node: Any, probe: Any) -> list[Detection3DArray]:
 def test_detections_are_published_as_the_library_finds_them(scene: Scene, expected: Detections, best: str) -> None:
     message = scene.new(scene.detections, lambda message: message.detections, "detections")
     assert stamp_of(message) in scene.stamps
-    assert message.header.frame_id == "camera_color_optical_frame"
+    assert message.header.frame_id == COLOR_FRAME
     assert len(message.detections) == len(expected)
     for found, (box, score, _) in zip(message.detections, expected):
         assert found.header == message.header
@@ -155,9 +163,37 @@ def test_classes_and_thresholds_change_live(scene: Scene, node: Any, probe: Any,
     scene.new(scene.detections, lambda message: best in names(message), "the best class again")
 
 
+def test_an_object_keeps_its_id_from_picture_to_picture(scene: Scene, probe: Any, best: str) -> None:
+    first = scene.new(scene.detections, lambda message: best in names(message), "the best class")
+    ids = [found.id for found in first.detections]
+    assert len(set(ids)) == len(ids)
+    assert all(int(text) > 0 for text in ids)
+    again = scene.new(scene.detections, lambda message: stamp_of(message) > stamp_of(first), "a later picture")
+    assert [found.id for found in again.detections] == ids
+    assert probe.set_parameter(NODE, "tracking", False).successful
+    scene.new(scene.detections, lambda message: {d.id for d in message.detections} == {""}, "no ids without tracking")
+    assert probe.set_parameter(NODE, "tracking", True).successful
+    scene.new(scene.detections, lambda message: [d.id for d in message.detections] == ids, "the ids of before")
+
+
+def test_counts_of_every_class_are_told(scene: Scene, probe: Any, best: str) -> None:
+    heard = probe.listen("/diagnostics", DiagnosticArray)
+
+    def counts() -> dict[str, str]:
+        own = [s for array in heard for s in array.status if s.name == f"{NODE[1:]}: detections"]
+        return {entry.key: entry.value for entry in own[-1].values} if own else {}
+
+    before = scene.until(counts, "a diagnostic")
+    scene.until(lambda: int(counts()[f"total.{best}"]) > int(before[f"total.{best}"]), "the class counted on")
+    assert int(counts()[f"now.{best}"]) >= 1
+    assert int(counts()["ids_given"]) >= int(counts()["objects_tracked"]) >= 1
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
+        ("track_overlap", 0.0, "0.01"),
+        ("track_memory", 100.0, "60"),
         ("classes", ["person", "unicorn"], "'unicorn' is unknown"),
         ("score_threshold", 1.5, "0.99"),
         ("iou_threshold", 0.0, "0.01"),
@@ -210,6 +246,32 @@ def test_with_depth_detections_are_placed_in_space(
     expected_x = (flat.bbox.center.position.x - 256.0) * DISTANCE / FOCAL
     assert found.bbox.center.position.x == pytest.approx(expected_x, abs=0.02)
     assert found.results[0].pose.covariance[14] >= 0.0
+
+
+def test_depth_of_another_camera_is_registered_once_its_place_is_known(
+    scene: Scene, in_space: list[Detection3DArray], node: Any, probe: Any, best: str
+) -> None:
+    scene.with_info, scene.depth_frame = True, DEPTH_FRAME
+    scene.depth, scene.depth_encoding = np.full((512, 512), int(DISTANCE * 1000), np.uint16), "16UC1"
+    scene.until(lambda: "no_depth_camera_info" in probe.next_status(NODE).fault_causes, "the missing calibration")
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    info = probe.publisher(f"{node.namespace}/depth/camera_info", CameraInfo)
+    scene.until(
+        lambda: info.publish(calibration()) or "no_extrinsics" in probe.next_status(NODE).fault_causes,
+        "the missing place of the depth camera",
+    )
+    place = TransformStamped(child_frame_id=DEPTH_FRAME)
+    place.header.frame_id = COLOR_FRAME
+    place.transform.translation.z = 0.5  # the depth camera stands half a metre before the colour camera
+    topic = f"{node.namespace}/extrinsics/depth_to_color"
+    probe.node.create_publisher(TransformStamped, topic, latched).publish(place)
+    message = scene.new(in_space, lambda message: message.detections, "detections in space")
+    assert message.header.frame_id == COLOR_FRAME
+    for found in message.detections:
+        assert found.bbox.center.position.z == pytest.approx(DISTANCE + 0.5, abs=0.01)
+    flat = next(array for array in scene.detections if stamp_of(array) == stamp_of(message))
+    assert {found.id for found in message.detections} <= {found.id for found in flat.detections}
+    scene.depth_frame = COLOR_FRAME
 
 
 @pytest.mark.parametrize(

@@ -74,3 +74,13 @@ def test_millimetres_hold_what_is_valid() -> None:
     metres = np.array([1.2345, np.nan, np.inf, -np.inf, -1.0, 0.0, 65.534, 65.535, 1e9])
     assert to_millimetres(metres).tolist() == [1234, 0, 0, 0, 0, 0, 65534, 0, 0]
     assert to_millimetres(np.array([0, 7, 65534, 65535], np.uint16)).tolist() == [0, 7, 65534, 0]
+
+
+def test_a_lens_s_distortion_is_taken_out_of_the_place_and_not_of_the_depth() -> None:
+    depth = wall(5000)
+    depth[200:360, 270:470] = 2000  # where the box is in the picture
+    ideal = BOX + np.array([5.0, -3, 15, 7])
+    placed = place(depth, BOX, CAMERA, ideal)
+    assert placed is not None
+    assert placed.position == pytest.approx([(380 - 320) / 500 * 2, (282 - 240) / 400 * 2, 2])
+    assert placed.size[:2] == pytest.approx([210 / 500 * 2, 170 / 400 * 2])
