@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
-SAVE_EVERY = 200
+SAVE_EVERY_SECONDS = 120.0
 LOG_EVERY = 20
 
 
@@ -35,8 +35,10 @@ def train_with_progress(trainer: TrainingRun[Any], run_folder: Path) -> dict[str
         (run_folder / LOG).open("a", encoding="utf-8") as log,
     ):
         task = progress.add_task("", total=1.0)
+        saved_at = trainer.seconds
 
         def after_step(losses: dict[str, float]) -> None:
+            nonlocal saved_at
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value / LOG_EVERY
             if trainer.step % LOG_EVERY == 0:
@@ -49,8 +51,9 @@ def train_with_progress(trainer: TrainingRun[Any], run_folder: Path) -> dict[str
                 sums.clear()
             elif trainer.step < LOG_EVERY:
                 last.update(losses)
-            if trainer.step % SAVE_EVERY == 0:
+            if trainer.seconds >= saved_at + SAVE_EVERY_SECONDS:
                 trainer.save(run_folder / CHECKPOINT)
+                saved_at = trainer.seconds
 
         trainer.run(after_step)
     trainer.save(run_folder / CHECKPOINT)

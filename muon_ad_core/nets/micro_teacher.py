@@ -78,7 +78,11 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over positions with normalised queries and keys, added to its input."""
+    """Multi-head self-attention over positions with normalised queries and keys, added to its input.
+
+    Queries and keys start equal: tokens look for tokens like themselves, which is what finds the style's patches for a
+    picture's. From unlike ones attention stays nearly uniform for long, and tells no more than means.
+    """
 
     def __init__(self, channels: int, head: int) -> None:
         super().__init__()
@@ -86,6 +90,9 @@ class SelfAttention(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, channels)
         self.projection = nn.Linear(channels, 3 * channels)
         self.sharpness = nn.Parameter(torch.ones(self.heads, 1, 1))
+        with torch.no_grad():
+            for parameter in self.projection.parameters():
+                parameter[channels : 2 * channels] = parameter[:channels]
         self.output = nn.Linear(channels, channels)
         nn.init.normal_(self.output.weight, std=0.2 / channels**0.5)
         nn.init.zeros_(self.output.bias)
@@ -96,7 +103,7 @@ class SelfAttention(nn.Module):
         split = self.projection(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         # Contiguous operands: attention on strided views is several times slower on CPUs.
         query, key, value = (part.contiguous() for part in split)
-        query = F.rms_norm(query, query.shape[-1:]) * (self.sharpness * math.sqrt(2.0)).to(query.dtype)
+        query = F.rms_norm(query, query.shape[-1:]) * self.sharpness.to(query.dtype)
         key = F.rms_norm(key, key.shape[-1:])
         mixed = F.scaled_dot_product_attention(query, key, value)
         tokens = self.output(mixed.transpose(1, 2).flatten(2))
