@@ -19,8 +19,8 @@ from muon_ad_core.distill.update_rules import State
 
 VIEWS = ("c_hw", "ch_w", "patch")
 SECOND_MOMENTS = ("none", "rows", "elements", "eigenbasis")
-MINIMUM_RMS = 1e-3
-"""A latent below it (all zeros, say) is moved as if it had this RMS."""
+MINIMUM_RMS = 0.1
+"""A latent below it (a level of fine detail, or all zeros) is moved as if it had this RMS."""
 
 
 def to_matrices(latent: Tensor, view: str, patch: int = 8) -> Tensor:
