@@ -6,21 +6,22 @@ from __future__ import annotations
 from muon_ad_core.realtime.process_state import ProcessState
 
 LONGEST_BUSY = 60.0  # seconds a worker may be busy (with loading an engine, say) without a sign of progress
-LONGEST_STEP = 0.5  # seconds between two looks that count; what is longer, the watcher stood still itself
-BUSY_SHARE = 0.1  # of a processor; the middleware's threads use less while a worker's own hang
+ON_TIME = 0.4  # seconds between two looks; when there are more, the watcher itself was starved or stood still
+LATE_LOOK = 0.05  # seconds that a late look counts
+BUSY_SHARE = 0.25  # of a processor; the middleware's threads use less while a worker's own hang
 STUCK = 3.0  # times the silence without a finished frame; workers held to a low rate finish some
 
 
 class Watchdog:
     """Watches one worker by its reports and by looks at its process; times are monotonic seconds.
 
-    A worker hangs when it has been silent for `silence` seconds in which its process did not run, nor wait for a
+    A worker hangs when it has been silent for `silence` seconds in which its process hardly ran, nor waited for a
     processor; or when it reports, but has finished nothing for three times as long while frames were superseded, which
-    only happens when its working thread does not take them. One that is busy, starved by others, or said that it
-    changes its state, is left alone for `LONGEST_BUSY`.
+    only happens when its working thread does not take them, and did not want to run either. One that is busy, starved
+    by others, or said that it changes its state, is left alone for `LONGEST_BUSY`.
 
-    Seconds count only as far as looks are close together: while they are not, the machine or the watcher stood still,
-    and the worker may have stood still for the same reason.
+    Look about every quarter of a second. A look that comes late counts little: what delayed it, a machine that stood
+    still or one with far too much to do, may have delayed the worker as well.
     """
 
     def __init__(self, silence: float, now: float) -> None:
@@ -45,25 +46,26 @@ class Watchdog:
 
     def verdict(self, process: ProcessState, now: float) -> str:
         """Look at the process: why the worker counts as hanging; empty when it does not."""
-        step = min(now - self._looked_at, LONGEST_STEP)
-        self._looked_at = now
+        elapsed, self._looked_at = now - self._looked_at, now
+        step = elapsed if elapsed <= ON_TIME else LATE_LOOK
         self._silent += step
         self._stuck += step
-        self._idle = self._idle + step if self._stood_still(process, step) else 0.0
+        self._idle = self._idle + step if self._stood_still(process, elapsed) else 0.0
         if self._silent >= LONGEST_BUSY:
             return f"silent for {self._silent:.0f} s"
         if self._changing:
             return ""
-        if self._silent >= self.silence and self._idle >= self.silence:
+        stood_still = self._idle >= self.silence
+        if self._silent >= self.silence and stood_still:
             return f"silent for {self._silent:.1f} s without running"
-        longest = LONGEST_BUSY if process.runnable else STUCK * self.silence
+        longest = STUCK * self.silence if stood_still else LONGEST_BUSY
         if self._silent < self.silence and self._stuck >= longest:
             return f"no frame finished for {self._stuck:.1f} s while newer ones came"
         return ""
 
-    def _stood_still(self, process: ProcessState, step: float) -> bool:
+    def _stood_still(self, process: ProcessState, elapsed: float) -> bool:
         """Whether the process hardly ran since the last look, and does not want to now."""
         before, self._cpu_seconds = self._cpu_seconds, process.cpu_seconds
         if before is None or process.runnable:
             return False
-        return process.cpu_seconds - before <= BUSY_SHARE * step
+        return process.cpu_seconds - before <= BUSY_SHARE * elapsed
