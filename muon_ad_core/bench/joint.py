@@ -33,12 +33,17 @@ NODE_OF = {STYLE: "style_transfer", DETECTION: "detector"}
 SETTLE_S = 2.0  # after a change of condition, before measuring
 TRAIL_S = 0.7  # for the last results to arrive
 QUICK = {"rounds": 1, "seconds": 3.0, "loads": ["none", "cpu"]}
+MEDIUM = {"rounds": 3, "seconds": 5.0, "loads": ["none", "cpu"]}
 FULL = {"rounds": 3, "seconds": 10.0, "loads": list(LOADS)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``muon-ad bench joint``."""
-    parser.add_argument("--quick", action="store_true", help="one short round, beside processor hogs only (2 minutes)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="one short round, beside processor hogs only (2 minutes)")
+    length.add_argument(
+        "--medium", action="store_true", help="three rounds of 5 s each, beside processor hogs only (7 minutes)"
+    )
     parser.add_argument("--rounds", type=int, help="how often each condition is measured (default: 3)")
     parser.add_argument("--seconds", type=float, help="length of each measurement (default: 10)")
     parser.add_argument(
@@ -83,7 +88,7 @@ def measure(args: argparse.Namespace) -> Measurement:
 
 
 def _config(args: argparse.Namespace) -> dict[str, Any]:
-    preset = QUICK if args.quick else FULL
+    preset = QUICK if args.quick else MEDIUM if args.medium else FULL
     given = {name: getattr(args, name) for name in preset if getattr(args, name) is not None}
     config = {**preset, **given, "source": args.source, "overload_hz": args.overload, "seed": args.seed}
     if not 1 <= config["rounds"] <= 100:
