@@ -72,8 +72,9 @@ class OpenVinoGraph(Graph):
         device = [
             str(self._core.get_property("CPU", name)) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
         ]
+        self.identity = f"openvino {openvino.__version__} {device} {self._settings}"
         try:
-            return CompiledCache(self._path, f"openvino {openvino.__version__} {device} {self._settings}")
+            return CompiledCache(self._path, self.identity)
         except OSError as error:
             raise EngineError(f"{self._path} cannot be read ({error.strerror}): copy the engine again") from None
 

@@ -32,6 +32,9 @@ class Graph(ABC):
     def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shape of each input as the file gives it, 0 where it leaves a side open; () where the file has no shapes."""
 
+    identity: str = ""
+    """Library, its version, processor and settings in words, where compiled forms are kept by them; else empty."""
+
     @abstractmethod
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Execute once. The results are valid until the next run with inputs of the same shapes."""
