@@ -12,6 +12,7 @@ BENCHMARKS = {
     "joint": ("muon_ad_core.bench.joint", "what detection and other load do to style, with and without policies"),
     "replay": ("muon_ad_core.bench.replay", "a recording played through the graph: latency, losses, load, peak rate"),
     "quality": ("muon_ad_core.bench.style_quality", "photographs in every style: likeness, detail kept, time an image"),
+    "engine": ("muon_ad_core.bench.engine", "the style engine beside other networks: time a frame, runtime by runtime"),
     "detector": ("muon_ad_core.bench.detector", "detectors side by side, ours, pruned and peers: time and precision"),
     "optimizers": ("muon_ad_core.bench.optimizers", "Muon and what belongs to it against AdamW: steps to its loss"),
     "paper": ("muon_ad_core.bench.paper", "the paper's tables with our measured figures beside the paper's"),

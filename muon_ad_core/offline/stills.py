@@ -53,7 +53,8 @@ def write_still(path: Path, still: Still) -> None:
         bgr = np.dstack([bgr, still.alpha])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix.lower() in (".jpg", ".jpeg") else []
+        written = cv2.imwrite(str(path), bgr, quality)
     except (cv2.error, OSError):
         written = False
     if not written:

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How near the INT8 graphs come to the float network that they were made of, on photographs."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from muon_ad_core.engine.package import EnginePackage
+from muon_ad_core.errors import EngineError
+
+PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+SIZE = (320, 240)
+EVERY_STYLE = 3
+"""One style of so many is looked at."""
+
+
+def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
+    """Mean SSIM a level, and the lowest of them; None without PyTorch, or without the student's weights."""
+    names = [f"ssim_int8_float_{level.name}" for level in package.levels]
+    if importlib.util.find_spec("torch") is None:
+        return dict.fromkeys(["ssim_int8_float", *names])
+    from muon_ad_core.distill.student_package import load_student
+
+    try:
+        student = load_student(package).student
+    except EngineError:
+        return dict.fromkeys(["ssim_int8_float", *names])
+    import cv2
+    import numpy as np
+    import torch
+
+    from muon_ad_core.distill.pictures import to_picture, to_tensor
+    from muon_ad_core.metrics.image import ssim
+    from muon_ad_core.sources.photographs import load_photograph
+    from muon_ad_core.stylize import BORDER, Stylizer
+
+    stylizer = Stylizer(package)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for file in PHOTOGRAPHS:
+        photograph = cv2.resize(load_photograph(file), SIZE, interpolation=cv2.INTER_AREA)
+        padded = cv2.copyMakeBorder(photograph, *[BORDER] * 4, cv2.BORDER_REFLECT_101)
+        for style in stylizer.style_names()[::EVERY_STYLE]:
+            stylizer.set_style(style)
+            code = torch.from_numpy(stylizer.code(style))[None]
+            for level, name in zip(package.levels, names):
+                stylizer.set_level(level.name)
+                with torch.no_grad():
+                    painted = to_picture(student(to_tensor([padded]), code, level.name)[0])
+                found[name].append(ssim(stylizer.run(photograph), painted[BORDER:-BORDER, BORDER:-BORDER]))
+    means = {name: float(np.mean(values)) for name, values in found.items()}
+    return {"ssim_int8_float": min(means.values()), **means}
