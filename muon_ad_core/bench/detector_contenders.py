@@ -17,18 +17,26 @@ DEFAULT_PRUNED = "detector_pruned"
 PRUNED_RATE = 0.4
 """Of several pruned packages, the one nearest to this rate stands for all in the summary."""
 OUR_METHOD = "gradual"
+NOT_PRUNED = "none"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One level of a package. method, rate: how it was pruned, and how much of it (0..1); empty and 0 if it was not."""
+    """One level of a package.
+
+    method, rate: how it was pruned, and how much of it (0..1); optimizer: that trained it, "" where it is not told.
+    """
 
     name: str
     kind: str
     package: EnginePackage
     level: Level
-    method: str = ""
+    method: str = NOT_PRUNED
     rate: float = 0.0
+
+    @property
+    def optimizer(self) -> str:
+        return str(self.package.manifest.get("training", {}).get("optimizer", ""))
 
 
 def our_contenders(package: EnginePackage) -> list[Contender]:
@@ -86,5 +94,5 @@ def _whole_package(folder: Path) -> Contender:
 
 def _pruned(name: str, package: EnginePackage, level: Level, pruning: dict[str, Any]) -> Contender:
     return Contender(
-        name, PRUNED, package, level, str(pruning.get("method", "not told")), float(pruning.get("rate", 0))
+        name, PRUNED, package, level, str(pruning.get("method", NOT_PRUNED)), float(pruning.get("rate", 0))
     )

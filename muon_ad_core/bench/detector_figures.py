@@ -33,6 +33,7 @@ class Row:
     kind: str
     method: str
     rate: float
+    optimizer: str
     level: str
     precision: str
     runtime: str
@@ -67,6 +68,7 @@ def make_rows(
                 kind=contender.kind,
                 method=contender.method,
                 rate=contender.rate,
+                optimizer=contender.optimizer,
                 level=level.name,
                 precision=level.precision,
                 runtime=detectors[contender.name].backend,
@@ -169,9 +171,10 @@ def tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
     pruned = sorted((row for row in rows if row.kind == PRUNED), key=lambda row: (row.rate, row.method, row.name))
     if pruned:
         lines = [
-            [f"{100 * row.rate:.0f} %", row.method or "unpruned", row.name, *_cells(row)] for row in [rows[0], *pruned]
+            [f"{100 * row.rate:.0f} %", row.method, row.optimizer or "–", row.name, *_cells(row)]
+            for row in [rows[0], *pruned]
         ]
-        made.append({"title": "Pruning", "head": ["rate", "method", "network", *HEAD], "rows": lines})
+        made.append({"title": "Pruning", "head": ["rate", "method", "optimiser", "network", *HEAD], "rows": lines})
     return made
 
 

@@ -44,9 +44,9 @@ def pruned_folder(tmp_path: Path) -> Path:
 
 def row(name: str, kind: str, ms: float, ap: float | None, **more: Any) -> Row:
     fields: dict[str, Any] = {
-        "method": "", "rate": 0.0, "level": name, "precision": "int8", "runtime": "openvino", "parameters": 4_000_000,
-        "macs": 10**9, "decode_ms": 0.2, "speed": 2.0 / ms, "speed_low": 1.0, "speed_high": 2.0, "ap50": ap,
-        "person_ap50": ap,
+        "method": "none", "rate": 0.0, "optimizer": "muon", "level": name, "precision": "int8", "runtime": "openvino",
+        "parameters": 4_000_000, "macs": 10**9, "decode_ms": 0.2, "speed": 2.0 / ms, "speed_low": 1.0,
+        "speed_high": 2.0, "ap50": ap, "person_ap50": ap,
     }  # fmt: skip
     return Row(name=name, kind=kind, ms=ms, ap=ap, **{**fields, **more})
 
@@ -76,7 +76,7 @@ def test_pruned_packages_come_from_folders_and_one_stands_for_all(pruned_folder:
     contenders = pruned_contenders([str(pruned_folder), str(copy_package(tmp_path / "plain"))])
     told = {contender.name: (contender.method, contender.rate) for contender in contenders}
     assert told["gradual-0.8"] == ("gradual", 0.8) and told["random-0.4"] == ("random", 0.4)
-    assert told["plain"] == ("not told", 0.0)
+    assert told["plain"] == ("none", 0.0)
     shown = shown_pruned(contenders)
     assert shown is not None and shown.name == "gradual-0.4"
     assert shown_pruned([]) is None
@@ -101,7 +101,10 @@ def test_the_summary_compares_like_with_like(pruned_folder: Path) -> None:
     assert not missing
     titles = {table["title"]: table["rows"] for table in tables(rows)}
     assert [line[0] for line in titles["Networks side by side"]] == ["int8", "float", "NanoDet"]
-    assert [line[:3] for line in titles["Pruning"]] == [["0 %", "unpruned", "int8"], ["40 %", "gradual", "gradual-0.4"]]
+    assert [line[:4] for line in titles["Pruning"]] == [
+        ["0 %", "none", "muon", "int8"],
+        ["40 %", "gradual", "muon", "gradual-0.4"],
+    ]
 
 
 def test_what_was_not_measured_has_a_reason_and_no_figure() -> None:
