@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     if args.maps and args.classes:
         raise UserError("teachers' maps are of COCO's 80 classes: leave out --classes.")
     classes = read_classes(args.classes) if args.classes else COCO_CLASSES
+    if args.validation:  # now, not after hours of training
+        _check_validation(args.validation, classes)
     lesson, data = _maps(args.maps) if args.maps else _boxes(args.data, classes, round(CACHE_TO_INPUT * args.size))
     recipe = DetectorTraining(
         steps=args.steps, minutes=args.minutes, batch=args.batch, size=args.size, start_size=args.start_size,
@@ -212,6 +214,16 @@ def _write(
     finish_package(target, fields, {})
     if args.validation:
         finish_package(target, fields, measure(target, *file_and_folder(args.validation)))
+
+
+def _check_validation(argument: str, classes: tuple[str, ...]) -> None:
+    """Raise UserError when the set could not be measured on."""
+    from muon_ad_core.distill.coco_file import file_and_folder, read_coco_file
+    from muon_ad_core.metrics.detection import require_pycocotools
+
+    require_pycocotools()
+    file, folder = file_and_folder(argument)
+    read_coco_file(file, classes, folder)
 
 
 def measure(target: Path, file: Path, folder: Path | None) -> dict[str, float]:

@@ -245,3 +245,15 @@ def test_command_measures_average_precision(coco_file: Path, tmp_path: Path) -> 
 def test_length_of_the_training_must_be_said(coco_file: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--steps or --minutes"):
         train_detector.run(command_line("--data", str(coco_file), "--run", str(tmp_path)))
+
+
+def test_bad_validation_data_are_refused_before_training(coco_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools", reason="validation needs pycocotools")
+    names, bad = tmp_path / "classes.txt", tmp_path / "bad.json"
+    names.write_text("disc\nsquare\n")
+    bad.write_text('{"images": []}')
+    common = ["--data", str(coco_file), "--classes", str(names), "--run", str(tmp_path / "run"), "--steps", "1000000"]
+    with pytest.raises(UserError, match="not COCO format"):
+        train_detector.run(command_line(*common, "--validation", str(bad)))
+    with pytest.raises(UserError, match="not COCO format"):
+        train_detector.run(command_line("--data", str(bad), *common[2:]))
