@@ -38,22 +38,30 @@ class Trial:
         """The baseline's smoothed loss at its end."""
         return self.runs[BASELINE].final_loss
 
+    @property
+    def improved(self) -> bool:
+        """Whether the baseline ended below the loss of the start; else there is nothing to reach."""
+        return self.target < self.runs[BASELINE].losses[0]
+
 
 def figures(name: str, trials: Sequence[Trial]) -> dict[str, Any]:
     """Figures of one variant over all trials: medians, and how many trials reached the target.
 
     iterations_ratio, seconds_ratio: the baseline's whole run by what this variant needs to the same loss; a trial that
-    never gets there counts as 0, and a median of 0 is given as None.
+    never gets there counts as 0, and a median of 0 is given as None. They and `reached` are over the trials in which
+    the baseline improved on the start at all (`improved`).
     """
+    useful = [trial for trial in trials if trial.improved]
     runs = [trial.runs[name] for trial in trials]
-    base = [trial.runs[BASELINE] for trial in trials]
-    steps = [run.steps_to(trial.target) for run, trial in zip(runs, trials, strict=True)]
-    seconds = [run.seconds_to(trial.target) for run, trial in zip(runs, trials, strict=True)]
+    base = [trial.runs[BASELINE] for trial in useful]
+    steps = [trial.runs[name].steps_to(trial.target) for trial in useful]
+    seconds = [trial.runs[name].seconds_to(trial.target) for trial in useful]
     rates = [run.conflict_rates for run in runs if run.conflict_rates is not None]
     peaks = [run.peak_mb for run in runs if run.peak_mb is not None]
     found = {
         "steps_of_run": len(runs[0].losses),
         "reached": sum(count is not None for count in steps),
+        "improved": len(useful),
         "trials": len(trials),
         "iterations_to_target": _median([math.inf if count is None else count for count in steps]),
         "iterations_ratio": _ratio([len(b.losses) / n if n else 0.0 for b, n in zip(base, steps, strict=True)]),

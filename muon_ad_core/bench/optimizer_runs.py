@@ -17,7 +17,7 @@ from muon_ad_core.bench.optimizer_problems import Problem
 from muon_ad_core.bench.optimizer_variants import Variant
 from muon_ad_core.distill.optimisation import DivergedError, LatentOptimisation, Objective
 
-SMOOTHING = 5
+SMOOTHING = 10
 """Steps that a loss is averaged over: random moves make single losses noisy."""
 
 

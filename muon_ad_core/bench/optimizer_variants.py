@@ -46,28 +46,29 @@ class Variant:
         return OptimisationSettings(steps=self.run_steps(steps), learning_rate=rate, seed=seed, **self.settings)
 
 
-def _short(name: str, settings: Mapping[str, Any], masked: bool = False) -> Variant:
-    return Variant(name, {"schedule": "cosine", **settings}, SHORT, masked)
+def _short(name: str, settings: Mapping[str, Any], masked: bool = False, centre: float = 0.05) -> Variant:
+    return Variant(name, {"schedule": "cosine", **settings}, SHORT, masked, centre)
 
 
-VIEW: dict[str, Any] = {"view": "c_hw"}
-PROJECTION = {**VIEW, "projection": "plain"}
+DIVIDED: dict[str, Any] = {"view": "patch", "second_moment": "elements", "momentum": 0.85}
+PROJECTION = {**DIVIDED, "projection": "plain"}
 ORTHOGONAL = {**PROJECTION, "orthogonal": True}
 CURRICULUM = {**ORTHOGONAL, "curriculum": True}
 PREDICTION = {**CURRICULUM, "prediction": "network"}
 
 VARIANTS = (
-    Variant(BASELINE, {"optimizer": "adamw"}),
-    Variant("Adam", {"optimizer": "adam"}),
+    Variant(BASELINE, {"optimizer": "adamw"}, centre=0.02),
+    Variant("Adam", {"optimizer": "adam"}, centre=0.02),
     Variant("SGD with momentum", {"optimizer": "sgd"}, centre=64.0),
     Variant("Muon, constant rate", {"view": "c_hw"}),
-    _short("AdamW, short run", {"optimizer": "adamw"}),
+    _short("AdamW, short run", {"optimizer": "adamw"}, centre=0.02),
     _short("Muon c_hw", {"view": "c_hw"}),
     _short("Muon ch_w", {"view": "ch_w"}),
     _short("Muon patch", {"view": "patch"}),
-    _short("Muon rows", {**VIEW, "second_moment": "rows"}),
-    _short("Muon eigenbasis", {**VIEW, "second_moment": "eigenbasis"}),
-    _short("Muon + projection", PROJECTION),
+    _short("Muon patch, rows", {"view": "patch", "second_moment": "rows"}),
+    _short("Muon patch, eigenbasis", {"view": "patch", "second_moment": "eigenbasis"}),
+    _short("Muon patch, elements", DIVIDED),
+    _short("... + projection", PROJECTION),
     _short("... + G_ortho", ORTHOGONAL),
     _short("... + curriculum", CURRICULUM),
     _short("... + entropy mask", CURRICULUM, masked=True),

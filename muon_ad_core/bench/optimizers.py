@@ -54,13 +54,13 @@ def measure(args: argparse.Namespace) -> Measurement:
     for name in ("pairs", "seeds", "steps", "rates"):
         if getattr(args, name) < 1:
             raise ParameterError(f"--{name} must be at least 1")
+    variants = choose_variants(args.only)
     teacher = load_teacher(args.teacher)
     if args.size < teacher.stride or args.size % teacher.stride:
         raise ParameterError(f"--size must be a multiple of {teacher.stride}, which teacher {teacher.name} needs")
     judge = perceptual_judge(args.weights) if args.weights is not None else None
     contents, styles = _pictures(args.contents, CONTENTS), _pictures(args.styles, STYLES)
     pairs = _spread(make_pairs(teacher, contents, styles, args.size, args.steps, judge), args.pairs)
-    variants = choose_variants(args.only)
     trials, rates = compare(variants, pairs, args.seeds, args.steps, args.rates, lambda line: print(line, flush=True))
     large = {} if args.no_large else _large(args.teacher)
     config = {
@@ -170,7 +170,8 @@ def _percent(share: float | None) -> float | None:
 
 def _lines(table: dict[str, dict[str, Any]]) -> list[str]:
     columns = {
-        "steps": ("steps_of_run", "d"), "reached": ("reached", "d"), "to target": ("iterations_to_target", ".0f"),
+        "steps": ("steps_of_run", "d"), "reached": ("reached", "d"), "of": ("improved", "d"),
+        "to target": ("iterations_to_target", ".0f"),
         "x fewer": ("iterations_ratio", ".2f"), "x faster": ("seconds_ratio", ".2f"), "loss": ("final_loss", ".4f"),
         "wobble": ("fluctuation", ".4f"), "conflicts": ("conflict_rate_before", ".3f"),
         "after": ("conflict_rate_after", ".3f"), "s/step": ("seconds_a_step", ".3f"), "MB": ("peak_mb", ".0f"),

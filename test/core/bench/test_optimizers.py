@@ -61,7 +61,7 @@ def test_losses_are_smoothed_over_the_steps_before() -> None:
 
 def test_steps_and_seconds_to_a_target() -> None:
     run = a_run([10.0, 8.0, 6.0, 4.0, 2.0, 0.0, 0.0])
-    assert run.steps_to(6.0) == 5
+    assert run.steps_to(6.0) == 5  # the mean of 10, 8, 6, 4 and 2
     assert run.seconds_to(6.0) == pytest.approx(0.5)
     assert run.steps_to(-1.0) is None and run.seconds_to(-1.0) is None
 
@@ -72,7 +72,7 @@ def test_fluctuation_is_what_a_straight_line_does_not_explain() -> None:
 
 
 def test_ratios_are_medians_and_runs_that_miss_the_target_count_as_none() -> None:
-    base = a_run([4.0] * 95 + [1.0] * 5)
+    base = a_run([4.0] * 90 + [1.0] * 10)
     quick, never = a_run([1.0] * 10, seconds=0.2), a_run([9.0] * 10)
     trials = [Trial("a", seed, {BASELINE: base, "Muon c_hw": run}) for seed, run in enumerate([quick, quick, never])]
     found = figures("Muon c_hw", trials)
@@ -81,6 +81,8 @@ def test_ratios_are_medians_and_runs_that_miss_the_target_count_as_none() -> Non
     assert found["seconds_ratio"] == pytest.approx(100 * 0.1 / 0.2)
     lost = figures("Muon c_hw", [Trial("a", 0, {BASELINE: base, "Muon c_hw": never})])
     assert lost["iterations_ratio"] is None and lost["iterations_to_target"] is None
+    still = figures("Muon c_hw", [Trial("a", 0, {BASELINE: a_run([1.0, 2.0]), "Muon c_hw": quick})])
+    assert (still["improved"], still["trials"], still["iterations_ratio"]) == (0, 1, None)
     assert best_variant({BASELINE: figures(BASELINE, trials), "Muon c_hw": found}) == "Muon c_hw"
 
 
@@ -153,20 +155,20 @@ def test_the_losses_of_masked_and_predicted_steps_are_those_of_all_sites(pairs: 
 
 
 def test_a_comparison_fits_the_result_file_and_the_paper(pairs: list[Any]) -> None:
-    chosen = optimizers.choose_variants(["Muon patch", "Muon + projection"])
+    chosen = optimizers.choose_variants(["Muon patch", "... + projection"])
     assert chosen[0].name == BASELINE and len(chosen) == 3
     lines: list[str] = []
-    trials, rates = optimizers.compare(chosen, pairs, seeds=2, steps=9, rates=2, report=lines.append)
-    assert len(trials) == 4 and set(rates) == {variant.name for variant in chosen} and len(lines) == 7
+    trials, rates = optimizers.compare(chosen, pairs, seeds=1, steps=6, rates=2, report=lines.append)
+    assert len(trials) == 2 and set(rates) == {variant.name for variant in chosen} and len(lines) == 5
     measurement = optimizers.describe(trials, {"learning_rates": rates}, {"seconds_512": 1.5, "peak_mb_512": 900.0})
     document = make_document(
         "optimizers", {"processor": "x", "processors": 1, "muon_ad": "0", "python": "3"}, measurement
     )
     summary = json.loads(json.dumps(document))["summary"]
     assert {"iterations_ratio", "seconds_ratio", "seconds_512", "peak_mb_512", "conflict_rate"} <= set(summary)
-    assert summary["best"] in {"Muon patch", "Muon + projection"}
+    assert summary["best"] in {"Muon patch", "... + projection"}
     assert set(document["results"]["variants"]) == set(rates)
-    assert all(len(run) == 9 for run in document["samples"][f"loss by target, {BASELINE}"]["runs"])
+    assert all(len(run) == 6 for run in document["samples"][f"loss by target, {BASELINE}"]["runs"])
     assert "conflicts" in measurement.text
     table = next(entry for entry in fill({"optimizers": document}) if entry["title"].startswith("Table IV"))
     assert any(row[3] != "–" for row in table["rows"])
