@@ -17,7 +17,8 @@ Arrays = Mapping[str, np.ndarray]
 # Backend -> the module that must be importable for it.
 BACKENDS = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
 # Never chosen by "auto".
-BACKENDS_ON_REQUEST = {"torch": "torch"}
+BACKENDS_ON_REQUEST = {"torch": "torch", "tensorrt_dla0": "tensorrt", "tensorrt_dla1": "tensorrt"}
+TENSORRT = "tensorrt"
 NCNN_SUFFIX = ".param"
 """Files of ncnn's own format, which no other library reads."""
 
@@ -47,12 +48,21 @@ class Graph(ABC):
 def available_backends() -> list[str]:
     """Installed backends, the best for this machine first.
 
-    OpenVINO leads on x86-64, where it reaches the int8 matrix units; elsewhere ONNX Runtime does.
+    TensorRT leads where there is an NVIDIA GPU, OpenVINO on x86-64, where it reaches the int8 matrix units; elsewhere
+    ONNX Runtime does.
     """
     found = [name for name, module in BACKENDS.items() if importlib.util.find_spec(module)]
     if platform.machine() not in ("x86_64", "AMD64"):
         found.reverse()
-    return found
+    return ([TENSORRT] if _has_tensorrt() else []) + found
+
+
+def _has_tensorrt() -> bool:
+    if not importlib.util.find_spec(TENSORRT):
+        return False
+    from muon_ad_core.engine.cuda import device_count
+
+    return device_count() > 0
 
 
 def choose_backend(asked: str) -> str:
@@ -64,8 +74,11 @@ def choose_backend(asked: str) -> str:
         return available[0]
     if asked in BACKENDS_ON_REQUEST and importlib.util.find_spec(BACKENDS_ON_REQUEST[asked]):
         return asked
-    if asked not in BACKENDS and asked not in BACKENDS_ON_REQUEST:
-        raise EngineError(f"unknown backend '{asked}': choose auto, {', '.join({**BACKENDS, **BACKENDS_ON_REQUEST})}")
+    known = [*BACKENDS, TENSORRT, *BACKENDS_ON_REQUEST]
+    if asked not in known:
+        raise EngineError(f"unknown backend '{asked}': choose auto, {', '.join(known)}")
+    if asked.startswith(TENSORRT) and asked not in available:
+        raise EngineError(f"backend '{asked}' needs TensorRT and an NVIDIA GPU, which are not here: choose auto")
     if asked not in available:
         raise EngineError(f"backend '{asked}' is not installed: pip install {asked}, or choose auto")
     return asked
@@ -77,7 +90,7 @@ def preload_backend() -> None:
         from muon_ad_core.engine.openvino_runtime import load_library
 
         load_library()
-    elif available_backends():
+    elif available_backends()[:1] == ["onnxruntime"]:
         importlib.import_module("muon_ad_core.engine.onnxruntime_runtime")
 
 
@@ -89,6 +102,8 @@ def open_graph(path: Path, backend: str = "auto", threads: int = 0) -> Graph:
     if path.suffix == NCNN_SUFFIX:
         return _open_ncnn(path, backend, threads)
     chosen = choose_backend(backend)
+    if chosen.startswith(TENSORRT):
+        return _open_tensorrt(path, chosen)
     if chosen == "openvino":
         from muon_ad_core.engine.openvino_runtime import OpenVinoGraph
 
@@ -102,6 +117,15 @@ def open_graph(path: Path, backend: str = "auto", threads: int = 0) -> Graph:
     from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 
     return OnnxRuntimeGraph(path, threads)
+
+
+def _open_tensorrt(path: Path, backend: str) -> Graph:
+    try:
+        from muon_ad_core.engine.tensorrt_runtime import TensorRtGraph
+    except ImportError as error:
+        raise EngineError(f"TensorRT cannot be used ({error}): choose another backend") from None
+    dla = backend.removeprefix(f"{TENSORRT}_dla")
+    return TensorRtGraph(path, int(dla) if dla.isdecimal() else None)
 
 
 def _open_ncnn(path: Path, backend: str, threads: int) -> Graph:
