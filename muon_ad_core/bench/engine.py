@@ -2,7 +2,7 @@
 """The style engine's speed, uint8 frame to uint8 frame: levels, runtimes, thread counts and sizes, with peers.
 
 Each size is one interleaved run of ours, of a Johnson network and of a MicroAST-shaped one in ONNX Runtime and
-OpenVINO; their weights are random, as speed does not depend on them. They need PyTorch; the networks of --johnson need ncnn.
+OpenVINO; their weights are random, as speed does not depend on them. They need PyTorch; those of --johnson need ncnn.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ Report = Callable[[int, int, str], None]
 
 def stylize_file(stylizer: Stylizer, source: Path, target: Path) -> None:
     """Stylise one picture; its transparency is kept. Raises SourceError when a file cannot be read or written."""
+    if target.resolve() == source.resolve():
+        raise SourceError(f"the result would replace {source}: choose another file with -o")
     still = read_still(source)
     write_still(target, Still(stylize_picture(stylizer, still.rgb), still.alpha))
 
