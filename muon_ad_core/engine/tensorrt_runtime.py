@@ -55,12 +55,16 @@ class TensorRtGraph(Graph):
         except OSError as error:
             raise EngineError(f"{path} cannot be read ({error.strerror}): copy the engine again") from None
         _, network = self._parse()
-        self.input_shapes = {
+        self._input_shapes = {
             tensor.name: tuple(max(0, side) for side in tensor.shape)
             for tensor in (network.get_input(index) for index in range(network.num_inputs))
         }
         self._signature: Signature = ()
         self._loaded: _Loaded | None = None
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return self._input_shapes
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         self._cuda.use()
