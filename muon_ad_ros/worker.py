@@ -223,6 +223,7 @@ class FrameWorker(ReportingNode):
 
     def _work(self) -> None:
         """The worker thread: frames until the intake is closed."""
+        served = self.loaded
         while not self._intake.closed:
             if self._intake.wait(timeout=1.0):
                 self.await_turn(lambda: self._intake.closed)
@@ -230,6 +231,9 @@ class FrameWorker(ReportingNode):
             loaded = self.loaded
             if loaded is None:
                 continue
+            if loaded is not served:
+                with self.policy.unlocked():  # what the former engine took goes back to the system
+                    served = loaded
             if self._settings_changed.is_set():
                 self._settings_changed.clear()
                 self._renew(loaded)

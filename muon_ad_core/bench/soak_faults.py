@@ -114,7 +114,12 @@ def picture_size_after(fault: Fault, detail: str, before: str) -> str:
     """What size the camera's pictures have after `fault`, in whose words it was `detail`, as "640x480"."""
     if fault.inflict is change_resolution:
         return detail
-    return HOME_SIZE if fault.inflict in (kill, hang) and detail == "camera" else before
+    return HOME_SIZE if began_camera_anew(fault, detail) else before
+
+
+def began_camera_anew(fault: Fault, detail: str) -> bool:
+    """Whether `fault`, in whose words it was `detail`, puts a new process in the place of the camera's."""
+    return fault.inflict in (kill, hang) and detail == "camera"
 
 
 def _signal(session: TaskSession, name: str, number: int) -> None:

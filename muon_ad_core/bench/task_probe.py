@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -93,9 +94,13 @@ class TaskProbe:
             for name, timings in self._timings.items()
         }
 
-    def do_heard(self, since: float) -> Message:
-        """When (monotonic) each worker's first timing since then came; None when none did."""
-        return {name: _first_since(timings, since) for name, timings in self._timings.items()}
+    def do_heard(self, since: float, stamped_since_ns: int = 0) -> Message:
+        """When (monotonic) each worker's first timing since then came; None when none did.
+
+        Frames stamped before `stamped_since_ns`, or in the future, do not count unless it is 0.
+        """
+        stamps = (stamped_since_ns, time.time_ns()) if stamped_since_ns else (-math.inf, math.inf)
+        return {name: _first_since(timings, since, stamps) for name, timings in self._timings.items()}
 
     def do_set(self, node: str, values: dict[str, Any]) -> Message:
         """Set parameters of a node; "refused" tells why it did not take them."""
@@ -147,12 +152,13 @@ class TaskProbe:
         self._scheduler = status
 
 
-def _first_since(timings: deque[Message], since: float) -> float | None:
+def _first_since(timings: deque[Message], since: float, stamps: tuple[float, float]) -> float | None:
     first = None
     for timing in reversed(list(timings)):
         if timing["heard"] < since:
             break
-        first = timing["heard"]
+        if stamps[0] <= timing["stamp_ns"] <= stamps[1]:
+            first = timing["heard"]
     return first
 
 

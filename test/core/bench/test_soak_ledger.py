@@ -72,10 +72,11 @@ def test_a_short_life_tells_nothing() -> None:
         ({"recoveries": 4}, False),
         ({"memory_growth": 0.05}, False),
         ({"memory_growth": None}, True),
+        ({"descriptor_growth": 0.5}, False),
     ],
 )
 def test_what_must_hold(change: dict[str, Any], expected: bool) -> None:
-    summary = {"unaccounted_frames": 0, "faults": 5, "recoveries": 5, "memory_growth": 0.01}
+    summary = {"unaccounted_frames": 0, "faults": 5, "recoveries": 5, "memory_growth": 0.01, "descriptor_growth": 0.0}
     assert holds(summary | change) is expected
 
 
