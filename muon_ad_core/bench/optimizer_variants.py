@@ -26,7 +26,7 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
     masked: bool = False
-    centre: float = 0.05
+    centre: float = 0.02
 
     @property
     def is_muon(self) -> bool:
@@ -46,7 +46,7 @@ class Variant:
         return OptimisationSettings(steps=self.run_steps(steps), learning_rate=rate, seed=seed, **self.settings)
 
 
-def _short(name: str, settings: Mapping[str, Any], masked: bool = False, centre: float = 0.05) -> Variant:
+def _short(name: str, settings: Mapping[str, Any], masked: bool = False, centre: float = 0.02) -> Variant:
     return Variant(name, {"schedule": "cosine", **settings}, SHORT, masked, centre)
 
 
@@ -57,11 +57,11 @@ CURRICULUM = {**ORTHOGONAL, "curriculum": True}
 PREDICTION = {**CURRICULUM, "prediction": "network"}
 
 VARIANTS = (
-    Variant(BASELINE, {"optimizer": "adamw"}, centre=0.02),
-    Variant("Adam", {"optimizer": "adam"}, centre=0.02),
+    Variant(BASELINE, {"optimizer": "adamw"}, centre=0.01),
+    Variant("Adam", {"optimizer": "adam"}, centre=0.01),
     Variant("SGD with momentum", {"optimizer": "sgd"}, centre=64.0),
     Variant("Muon, constant rate", {"view": "c_hw"}),
-    _short("AdamW, short run", {"optimizer": "adamw"}, centre=0.02),
+    _short("AdamW, short run", {"optimizer": "adamw"}, centre=0.01),
     _short("Muon c_hw", {"view": "c_hw"}),
     _short("Muon ch_w", {"view": "ch_w"}),
     _short("Muon patch", {"view": "patch"}),

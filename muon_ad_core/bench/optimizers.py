@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="seeds for each pair (default: 3)")
     parser.add_argument("--steps", type=int, default=200, help="steps of AdamW's run (default: 200)")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures (default: 256)")
-    parser.add_argument("--rates", type=int, default=5, help="learning rates tried for each optimiser (default: 5)")
+    parser.add_argument("--rates", type=int, default=7, help="learning rates tried for each optimiser (default: 7)")
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants, and AdamW (default: all)")
     parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 (safetensors): adds style distance and LPIPS")
     parser.add_argument("--no-large", action="store_true", help=f"leave out the synthesis of {LARGE} pixels")
