@@ -120,7 +120,8 @@ def best(expected: Detections) -> str:
 
 @pytest.fixture(scope="module")
 def node(start_node: Any) -> Any:
-    return start_node("detector", {"score_threshold": THRESHOLD})
+    # Objects are kept long, so that a picture that comes late on a busy machine shows the same ones.
+    return start_node("detector", {"score_threshold": THRESHOLD, "track_memory": 60.0})
 
 
 @pytest.fixture(scope="module")
