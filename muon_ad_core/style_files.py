@@ -102,7 +102,8 @@ def write_shipped(package: EnginePackage, codes: Mapping[str, np.ndarray]) -> No
     """
     known = {style["name"]: style for style in package.manifest["styles"]}
     fields = {key: value for key, value in package.manifest.items() if key not in ("format", "format_version", "files")}
-    fields["styles"] = [known.get(name, {"name": name, "artist": "", "work": ""}) for name in codes]
+    kept = [style for name, style in known.items() if name in codes]
+    fields["styles"] = kept + [{"name": name, "artist": "", "work": ""} for name in codes if name not in known]
     try:
         # Written beside and moved: a broken off write must not leave half an engine.
         part = package.root / "styles.part"

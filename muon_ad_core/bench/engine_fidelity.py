@@ -38,7 +38,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     found: dict[str, list[float]] = {name: [] for name in names}
     for file in PHOTOGRAPHS:
         photograph = cv2.resize(load_photograph(file), SIZE, interpolation=cv2.INTER_AREA)
-        padded = cv2.copyMakeBorder(photograph, *[BORDER] * 4, cv2.BORDER_REFLECT_101)
+        padded = cv2.copyMakeBorder(photograph, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REFLECT_101)
         for style in stylizer.style_names()[::EVERY_STYLE]:
             stylizer.set_style(style)
             code = torch.from_numpy(stylizer.code(style))[None]

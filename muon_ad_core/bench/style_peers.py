@@ -30,7 +30,7 @@ def export_peers(folder: Path) -> tuple[dict[str, Path], str]:
         return {}, f"the networks of others are left out: {missing[0]} is not installed (requirements/train.txt)"
     from muon_ad_core.nets.peers import johnson_network, micro_ast_network
 
-    graphs = {}
+    graphs: dict[str, Path] = {}
     for name, build in ((JOHNSON, johnson_network), (MICRO_AST, micro_ast_network)):
         graphs |= {f"{name} {kind}": path for kind, path in _export(build, folder / name)}
     return graphs, ""

@@ -73,7 +73,7 @@ def _add(package: EnginePackage, args: argparse.Namespace) -> None:
     for picture in pictures:
         stylizer.add_style(name, picture)
         codes.append(stylizer.code(name))
-    code = np.mean(codes, axis=0, dtype=np.float32)
+    code = np.stack(codes).mean(axis=0)
     if args.refine:
         code = _refine(package, code, pictures, args)
     stylizer.add_code(name, code)

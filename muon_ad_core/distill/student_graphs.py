@@ -17,6 +17,7 @@ from muon_ad_core.compress.export import count_macs, export_onnx
 from muon_ad_core.compress.quantise import quantise
 from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
+from muon_ad_core.engine.runtime import Graph
 from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
 from muon_ad_core.nets.packed_student import PACKED_BLOCK, PackedStudent
 from muon_ad_core.nets.student import LEVELS, Level, Student, pack_pixels, unpack_pixels
@@ -52,7 +53,7 @@ def export_levels(
         report(f"exporting level {level}")
         levels.append(_export_level(student, level, codes, calibration(), target))
         metrics[f"ssim_int8_float_{level}"] = _int8_fidelity(student, level, codes, validation, _graph(target, level))
-    graphs = {level: _graph(target, level) for level in LEVELS}
+    graphs: dict[str, Graph] = {level: _graph(target, level) for level in LEVELS}
     save_file(reference_of(graphs, _reference_inputs(next(iter(codes.values())))), target / REFERENCE_FILE)
     return levels, metrics
 

@@ -81,23 +81,25 @@ def refine_style(
     start = torch.from_numpy(np.ascontiguousarray(code, np.float32))[None]
     refined = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([refined], LEARNING_RATE)
+    judging_began = clock()
     with torch.no_grad():
         before = float(objective(judges, start))
-    best, best_value, step, slowest = start, before, 0, 0.0
-    while clock() - began + slowest < seconds:
-        round_began = clock()
-        for _ in range(CHECK_EVERY):
-            index = step % len(taught)
-            loss = objective(taught[index : index + 1], refined) + STAY_WEIGHT * (refined - start).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            step += 1
-        with torch.no_grad():
-            value = float(objective(judges, refined))
-        if value < best_value:
-            best, best_value = refined.detach().clone(), value
-        slowest = max(slowest, clock() - round_began)
+    best, best_value, step = start, before, 0
+    longest = 2 * (clock() - judging_began)  # of a step, which goes backwards too, or a judgement
+    while clock() - began + 2 * longest < seconds:  # there must be time left for a judgement
+        step_began = clock()
+        index = step % len(taught)
+        loss = objective(taught[index : index + 1], refined) + STAY_WEIGHT * (refined - start).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        step += 1
+        if step % CHECK_EVERY == 0:
+            with torch.no_grad():
+                value = float(objective(judges, refined))
+            if value < best_value:
+                best, best_value = refined.detach().clone(), value
+        longest = max(longest, clock() - step_began)
     return Refinement(best[0].numpy(), before, best_value, step, clock() - began)
 
 
@@ -106,8 +108,6 @@ class _Objective:
 
     def __init__(self, student: Student, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray]) -> None:
         self._student, self._network = student, network
-        weights = StudentTraining(*[Path()] * 4, shipped=[])
-        self._style_weight, self._content_weight = weights.style_weight, weights.content_weight
         self._targets = [self._style_moments(to_tensor([resize_long_side(p, STYLE_SIDE)])) for p in pictures]
 
     def __call__(self, photographs: Tensor, code: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class _Objective:
             torch.stack([moment_distance(a, b).mean() for a, b in zip(own, target)]).mean() for target in self._targets
         ]).mean()  # fmt: skip
         content = content_distance(found[CONTENT_TAP], wanted).mean()
-        return self._style_weight * style + self._content_weight * content
+        return StudentTraining.style_weight * style + StudentTraining.content_weight * content
 
     def _style_moments(self, picture: Tensor) -> list[Moments]:
         with torch.no_grad():

@@ -27,14 +27,13 @@ class Graph(ABC):
     """A loaded graph. Inputs and outputs are C-contiguous arrays by name; every input shape is compiled once."""
 
     backend: str
+    identity: str = ""
+    """Library, its version, processor and settings in words, where compiled forms are kept by them; else empty."""
 
     @property
     @abstractmethod
     def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shape of each input as the file gives it, 0 where it leaves a side open; () where the file has no shapes."""
-
-    identity: str = ""
-    """Library, its version, processor and settings in words, where compiled forms are kept by them; else empty."""
 
     @abstractmethod
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:

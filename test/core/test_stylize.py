@@ -115,6 +115,33 @@ def test_smoothing_calms_noise_and_follows_motion(stylizer: Stylizer, photo: np.
     assert difference(stylizer.run(other), expected) < 2
 
 
+@pytest.mark.parametrize("order, encoding", [([2, 1, 0], "bgr8"), ([0, 1, 2, 0], "rgba8"), ([2, 1, 0, 1], "bgra8")])
+def test_encodings_give_the_same_picture(
+    stylizer: Stylizer, photo: np.ndarray, order: list[int], encoding: str
+) -> None:
+    expected = stylizer.run(photo).copy()
+    assert np.array_equal(stylizer.run(np.ascontiguousarray(photo[..., order]), encoding), expected)
+    wide = np.zeros((photo.shape[0], photo.shape[1] + 13, len(order)), np.uint8)  # rows with a stride of their own
+    wide[:, 5:-8] = photo[..., order]
+    assert np.array_equal(stylizer.run(wide[:, 5:-8], encoding), expected)
+    stylizer.set_strength(0)
+    assert np.array_equal(stylizer.run(wide[:, 5:-8], encoding), photo)
+
+
+def test_a_batch_is_what_its_frames_are_one_by_one(stylizer: Stylizer, photo: np.ndarray) -> None:
+    frames = [photo, np.ascontiguousarray(photo[::-1]), 255 - photo]
+    for level in stylizer.levels():
+        stylizer.set_level(level)
+        alone = [stylizer.run(frame).copy() for frame in frames]
+        together = stylizer.run_batch(frames)
+        assert all(difference(a, b) < 0.1 for a, b in zip(alone, together))
+    stylizer.set_strength(0.5)
+    half = stylizer.run_batch(frames)
+    assert difference(half[2], (alone[2].astype(int) + frames[2]) // 2) <= 1
+    with pytest.raises(ParameterError, match="of one size"):
+        stylizer.run_batch([photo, photo[1:]])
+
+
 def test_output_buffer_is_used_again(stylizer: Stylizer, photo: np.ndarray) -> None:
     stylizer.warm_up(*photo.shape[:2])
     first = stylizer.run(photo)
@@ -132,6 +159,8 @@ def test_errors_name_what_is_wrong(stylizer: Stylizer, photo: np.ndarray) -> Non
         stylizer.set_level("huge")
     with pytest.raises(ParameterError, match="a frame must be RGB uint8"):
         stylizer.run(photo[..., 0])
+    with pytest.raises(ParameterError, match="encoding 'yuv' are not taken: use one of rgb8"):
+        stylizer.run(photo, "yuv")
     with pytest.raises(StyleError, match="must be RGB uint8"):
         stylizer.add_style("grey", photo[..., 0])
 
