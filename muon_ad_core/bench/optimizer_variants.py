@@ -26,7 +26,7 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
     masked: bool = False
-    centre: float = 0.02
+    centre: float = 0.01
 
     @property
     def is_muon(self) -> bool:
@@ -46,7 +46,7 @@ class Variant:
         return OptimisationSettings(steps=self.run_steps(steps), learning_rate=rate, seed=seed, **self.settings)
 
 
-def _short(name: str, settings: Mapping[str, Any], masked: bool = False, centre: float = 0.02) -> Variant:
+def _short(name: str, settings: Mapping[str, Any], masked: bool = False, centre: float = 0.01) -> Variant:
     return Variant(name, {"schedule": "cosine", **settings}, SHORT, masked, centre)
 
 
@@ -57,21 +57,23 @@ CURRICULUM = {**ORTHOGONAL, "curriculum": True}
 PREDICTION = {**CURRICULUM, "prediction": "network"}
 
 VARIANTS = (
-    Variant(BASELINE, {"optimizer": "adamw"}, centre=0.01),
-    Variant("Adam", {"optimizer": "adam"}, centre=0.01),
+    Variant(BASELINE, {"optimizer": "adamw"}, centre=0.005),
+    Variant("Adam", {"optimizer": "adam"}, centre=0.005),
     Variant("SGD with momentum", {"optimizer": "sgd"}, centre=64.0),
     Variant("Muon, constant rate", {"view": "c_hw"}),
-    _short("AdamW, short run", {"optimizer": "adamw"}, centre=0.01),
+    _short("AdamW, short run", {"optimizer": "adamw"}, centre=0.005),
     _short("Muon c_hw", {"view": "c_hw"}),
     _short("Muon ch_w", {"view": "ch_w"}),
     _short("Muon patch", {"view": "patch"}),
     _short("Muon patch, rows", {"view": "patch", "second_moment": "rows"}),
     _short("Muon patch, eigenbasis", {"view": "patch", "second_moment": "eigenbasis"}),
     _short("Muon patch, elements", DIVIDED),
+    Variant("Muon patch, elements, half run", {"schedule": "cosine", **DIVIDED}, 1 / 2),
     _short("... + projection", PROJECTION),
     _short("... + G_ortho", ORTHOGONAL),
     _short("... + curriculum", CURRICULUM),
     _short("... + entropy mask", CURRICULUM, masked=True),
     _short("... + gradient prediction", PREDICTION, masked=True),
 )
-"""Baselines; Muon in each view and with second moments; the ablation, each line with all of the line before."""
+"""Baselines; Muon in each view and with second moments, the last one also in half of the steps; the ablation, each line
+with all of the line before, from "Muon patch, elements" on."""
