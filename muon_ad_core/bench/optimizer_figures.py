@@ -47,13 +47,15 @@ class Trial:
 def figures(name: str, trials: Sequence[Trial]) -> dict[str, Any]:
     """Figures of one variant over all trials: medians, and how many trials reached the target.
 
-    iterations_ratio, seconds_ratio: the baseline's whole run by what this variant needs to the same loss; a trial that
-    never gets there counts as 0, and a median of 0 is given as None. They and `reached` are over the trials in which
-    the baseline improved on the start at all (`improved`).
+    iterations_ratio, seconds_ratio: what the baseline needs to its final loss for the first time (its curve wobbles, so
+    that may be before its end) by what this variant needs to the same loss; a trial that never gets there counts as 0,
+    and a median of 0 is given as None. They and `reached` are over the trials in which the baseline improved on the
+    start at all (`improved`).
     """
     useful = [trial for trial in trials if trial.improved]
     runs = [trial.runs[name] for trial in trials]
-    base = [trial.runs[BASELINE] for trial in useful]
+    base_steps = [trial.runs[BASELINE].steps_to(trial.target) for trial in useful]
+    base_seconds = [trial.runs[BASELINE].seconds_to(trial.target) for trial in useful]
     steps = [trial.runs[name].steps_to(trial.target) for trial in useful]
     seconds = [trial.runs[name].seconds_to(trial.target) for trial in useful]
     rates = [run.conflict_rates for run in runs if run.conflict_rates is not None]
@@ -64,9 +66,9 @@ def figures(name: str, trials: Sequence[Trial]) -> dict[str, Any]:
         "improved": len(useful),
         "trials": len(trials),
         "iterations_to_target": _median([math.inf if count is None else count for count in steps]),
-        "iterations_ratio": _ratio([len(b.losses) / n if n else 0.0 for b, n in zip(base, steps, strict=True)]),
+        "iterations_ratio": _ratio([_by(b, n) for b, n in zip(base_steps, steps, strict=True)]),
         "seconds_to_target": _median([math.inf if value is None else value for value in seconds]),
-        "seconds_ratio": _ratio([sum(b.seconds) / s if s else 0.0 for b, s in zip(base, seconds, strict=True)]),
+        "seconds_ratio": _ratio([_by(b, s) for b, s in zip(base_seconds, seconds, strict=True)]),
         "seconds_a_step": _median([sum(run.seconds) / len(run.seconds) for run in runs]),
         "final_loss": _median([run.final_loss for run in runs]),
         "final_loss_by_target": _median([r.final_loss / t.target for r, t in zip(runs, trials, strict=True)]),
@@ -117,6 +119,10 @@ def against_paper(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _median(values: Sequence[float]) -> float | None:
     middle = statistics.median(values) if values else math.inf
     return float(middle) if math.isfinite(middle) else None
+
+
+def _by(base: float | None, needed: float | None) -> float:
+    return base / needed if base and needed else 0.0
 
 
 def _ratio(values: Sequence[float]) -> float | None:
