@@ -68,8 +68,10 @@ class FiLM(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, features: Tensor, code: Tensor) -> Tensor:
-        gamma, beta = self.linear(code)[:, :, None, None].chunk(2, dim=1)
-        return features * (1 + gamma) + beta
+        gamma_beta = self.linear(code)[:, :, None, None]
+        # Fixed numbers: from a shape, the exported graph would compute them again for every frame.
+        channels = self.linear.out_features // 2
+        return features * (1 + gamma_beta[:, :channels]) + gamma_beta[:, channels:]
 
 
 class ResidualBlock(nn.Module):
