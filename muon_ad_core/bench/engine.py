@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default="student", help="engine package: a name or a folder (default: student)")
     parser.add_argument("--sizes", nargs="+", default=["640x480", "1280x720", "1920x1080"], metavar="WxH")
     parser.add_argument("--threads", type=int, nargs="+", help="thread counts (default: 1, and all processors)")
-    parser.add_argument("--johnson", type=Path, metavar="FOLDER", help="Johnson networks in ncnn's format, timed too")
+    parser.add_argument(
+        "--johnson", type=Path, metavar="FOLDER", help="Johnson networks in ncnn's format, timed at the first size"
+    )
     parser.add_argument("--no-peers", action="store_true", help="only this project's engine")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each contender (default: 9)")
     parser.add_argument("--frames", type=int, default=20, help="frames a turn; slow contenders do one (default: 20)")
@@ -67,7 +69,9 @@ def measure(args: argparse.Namespace) -> Measurement:
         graphs, left_out = ({}, "peers were not asked for") if args.no_peers else export_peers(Path(folder))
         for size in sizes:
             contenders = [*_ours(package, threads)]
-            contenders += [*_peers(graphs, None if args.no_peers else args.johnson, threads[-1])]
+            # ncnn's take over a second a frame: once is enough.
+            in_ncnn = args.johnson if size == sizes[0] and not args.no_peers else None
+            contenders += [*_peers(graphs, in_ncnn, threads[-1])]
             print(f"{size[0]}x{size[1]}: {len(contenders)} contenders, {args.rounds} rounds", flush=True)
             frame = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
             time_in_turns(contenders, frame, args.rounds, args.frames, lambda: None)

@@ -40,18 +40,19 @@ def time_in_turns(
     contenders: Sequence[Contender], frame: np.ndarray, rounds: int, frames: int, after_round: Callable[[], None]
 ) -> None:
     """Fill `times`. In every round each has a turn, in an order drawn anew: one frame that does not count, because the
-    others have emptied the caches, and then up to `frames`."""
+    others have emptied the caches, and then `frames`; slow ones, to whom that makes no difference, one frame alone."""
     slow = {contender.name: _seconds_of_second_frame(contender, frame) > LONG_FRAME for contender in contenders}
     order, generator = list(contenders), random.Random(0)
     for _ in range(rounds):
         generator.shuffle(order)
         for contender in order:
             turn = []
-            for _ in range(1 + (1 if slow[contender.name] else frames)):
+            warm_ups, counted = (0, 1) if slow[contender.name] else (1, frames)
+            for _ in range(warm_ups + counted):
                 began = time.perf_counter()
                 contender.paint(frame)
                 turn.append(1e3 * (time.perf_counter() - began))
-            contender.times.append(turn[1:])
+            contender.times.append(turn[warm_ups:])
         after_round()
 
 
