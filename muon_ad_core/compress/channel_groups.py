@@ -24,6 +24,7 @@ class ChannelGroup:
     Attributes:
         name: of the first layer in execution order.
         layers: names of the convolutions that write these channels.
+        readers: names of the convolutions that read them.
         norms: names of the batch normalisations behind them.
         width: channels.
         depth: place of the first layer in execution order, 0 (first layer of the network) to 1 (last).
@@ -31,6 +32,7 @@ class ChannelGroup:
 
     name: str
     layers: tuple[str, ...]
+    readers: tuple[str, ...]
     norms: tuple[str, ...]
     width: int
     depth: float
@@ -66,18 +68,17 @@ class ChannelGroups:
         self._graph.get_pruning_group(root, torch_pruning.prune_conv_out_channels, sorted(channels)).prune()
 
     def _describe(self, group: Any, order: list[str]) -> ChannelGroup:
-        writers, norms = [], []
+        found: dict[Any, set[str]] = {}
         for dependency, _ in group:
-            if dependency.handler == torch_pruning.prune_conv_out_channels:
-                writers.append(self._names[dependency.target.module])
-            elif dependency.handler == torch_pruning.prune_batchnorm_out_channels:
-                norms.append(self._names[dependency.target.module])
-        layers = tuple(sorted(set(writers), key=order.index))
+            if name := self._names.get(dependency.target.module):  # sums have none
+                found.setdefault(dependency.handler, set()).add(name)
+        layers = tuple(sorted(found[torch_pruning.prune_conv_out_channels], key=order.index))
         first: Any = self._network.get_submodule(layers[0])
         return ChannelGroup(
             layers[0],
             layers,
-            tuple(sorted(set(norms))),
+            tuple(sorted(found.get(torch_pruning.prune_conv_in_channels, ()), key=order.index)),
+            tuple(sorted(found.get(torch_pruning.prune_batchnorm_out_channels, ()))),
             first.out_channels,
             order.index(layers[0]) / max(1, len(order) - 1),
         )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import onnx
@@ -34,20 +34,35 @@ def export_onnx(
 
 def count_macs(network: nn.Module, inputs: Mapping[str, Tensor]) -> int:
     """Multiply-accumulates of the convolutions and linear layers in one pass over `inputs`."""
-    total = 0
+    return sum(layer_macs(network, *inputs.values()).values())
 
-    def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(module, nn.Conv2d):
-            total += output.numel() * module.weight[0].numel()
-        elif isinstance(module, nn.Linear):
-            total += output.numel() * module.in_features
 
-    handles = [module.register_forward_hook(hook) for module in network.modules()]
+def layer_macs(network: nn.Module, *inputs: Tensor) -> dict[str, int]:
+    """Multiply-accumulates of each convolution and linear layer, by name, in one pass over `inputs`."""
+    totals: dict[str, int] = {}
+
+    def counter(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+            if isinstance(module, nn.Conv2d):
+                each = module.weight[0].numel()
+            else:
+                assert isinstance(module, nn.Linear)
+                each = module.in_features
+            totals[name] = totals.get(name, 0) + output.numel() * each
+
+        return count
+
+    handles = [
+        module.register_forward_hook(counter(name))
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
+    ]
+    training = network.training
     try:
         with torch.no_grad():
-            network.eval()(*inputs.values())
+            network.eval()(*inputs)
     finally:
+        network.train(training)
         for handle in handles:
             handle.remove()
-    return total
+    return totals

@@ -6,11 +6,13 @@ Scores are (channels,) tensors, min-max scaled to 0..1 in each layer, so that la
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from muon_ad_core.compress.channel_groups import ChannelGroup
 
 SQUARES_DECAY = 0.99
 EPSILON = 1e-8
@@ -67,6 +69,11 @@ def random(layers: Iterable[tuple[str, nn.Conv2d]], seed: int) -> dict[str, Tens
     """Scores by lot: what any method must beat."""
     generator = torch.Generator().manual_seed(seed)
     return {name: torch.rand(layer.out_channels, generator=generator) for name, layer in layers}
+
+
+def group_scores(group: ChannelGroup, scores: Mapping[str, Tensor]) -> Tensor:
+    """Importance (channels,) of a group's channels, 0..1: the sum over the layers that write them, scaled."""
+    return scaled(torch.stack([scores[layer] for layer in group.layers]).sum(0))
 
 
 def scaled(scores: Tensor) -> Tensor:

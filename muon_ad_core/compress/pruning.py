@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from muon_ad_core.compress.channel_groups import ChannelGroup, ChannelGroups
-from muon_ad_core.compress.importance import scaled
+from muon_ad_core.compress.importance import group_scores
 from muon_ad_core.distill.curriculum import phase, retention
 
 LEAST_IMPORTANCE = 0.03
@@ -24,7 +24,8 @@ PHASE_FACTORS = (-1.5, 0.5, 1.2)
 class ChannelPruner:
     """Which channels of a network are silenced; each stays so once it is.
 
-    targets: {group name: channels kept at the end}.
+    targets: {group name: channels kept at the end}, 0 for a group whose reader adds to a skip: with nothing to read it
+    is to go as a whole (`dissolved`).
     """
 
     def __init__(self, groups: ChannelGroups, targets: Mapping[str, int]) -> None:
@@ -40,7 +41,7 @@ class ChannelPruner:
         schedule alone decides.
         """
         for group in self._groups.groups:
-            importance = scaled(sum((scores[layer] for layer in group.layers), torch.zeros(group.width)))
+            importance = group_scores(group, scores)
             above = int((importance > _threshold(importance, progress)).sum())
             target = self._targets[group.name]
             allowed = target if progress >= 1 else round(group.width * retention(progress, target / group.width))
@@ -49,22 +50,23 @@ class ChannelPruner:
     def silence(self, network: nn.Module) -> None:
         """Make the silenced channels of `network` write zeros: after each update, and before removal."""
         for group in self._groups.groups:
-            kept = self.kept[group.name]
-            for name in group.layers:
-                _zero(network.get_submodule(name), kept)
-            for name in group.norms:
-                _zero(network.get_submodule(name), kept)
+            silence(network, group, self.kept[group.name])
+
+    def dissolved(self) -> list[ChannelGroup]:
+        """Groups of which no channel is left."""
+        return [group for group in self._groups.groups if not self.kept[group.name].any()]
 
     def remove(self) -> None:
-        """Remove the silenced channels from the network that the groups are of."""
+        """Remove the silenced channels of all groups but the dissolved ones from the network that the groups are of."""
         for group in self._groups.groups:
-            self._groups.remove(group, (~self.kept[group.name]).nonzero().flatten().tolist())
+            if self.kept[group.name].any():
+                self._groups.remove(group, (~self.kept[group.name]).nonzero().flatten().tolist())
 
     def state_dict(self) -> dict[str, Any]:
-        return dict(self.kept)
+        return {"targets": self._targets, "kept": self.kept}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.kept = dict(state)
+        self._targets, self.kept = dict(state["targets"]), dict(state["kept"])
 
     def _keep_best(self, group: ChannelGroup, importance: Tensor, count: int) -> None:
         before = self.kept[group.name]
@@ -72,6 +74,12 @@ class ChannelPruner:
             return
         best = importance.masked_fill(~before, -1.0).topk(count).indices
         self.kept[group.name] = torch.zeros_like(before).index_fill_(0, best, True)
+
+
+def silence(network: nn.Module, group: ChannelGroup, kept: Tensor) -> None:
+    """Make a group's channels that are not `kept` (bool) write zeros."""
+    for name in (*group.layers, *group.norms):
+        _zero(network.get_submodule(name), kept)
 
 
 def _threshold(importance: Tensor, progress: float) -> float:

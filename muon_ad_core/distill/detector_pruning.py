@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prunes a DetectorNet: which channels or blocks go, and the shape that is left."""
+"""Prunes a DetectorNet: which channels and blocks go, and the shape that is left.
+
+What the stages hand on to each other and the pyramid stay whole: everything reads them, and the pyramid is compared
+with a teacher's features. Removable are the channels inside the residual blocks, down to none, and those of the towers.
+"""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from muon_ad_core.compress import importance
-from muon_ad_core.compress.allocation import depth_rates, kept_widths
-from muon_ad_core.compress.channel_groups import ChannelGroups
+from muon_ad_core.compress.allocation import channel_costs, cheapest_widths, uniform_widths
+from muon_ad_core.compress.channel_groups import ChannelGroup, ChannelGroups
+from muon_ad_core.compress.export import layer_macs
 from muon_ad_core.compress.pruning import ChannelPruner
+from muon_ad_core.compress.sensitivity import sensitivity_curves
 from muon_ad_core.distill.detector_trainer import DetectorTrainer
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.detector import INPUT_BLOCK, DetectorNet, DetectorShape
@@ -23,9 +29,13 @@ from muon_ad_core.nets.detector import INPUT_BLOCK, DetectorNet, DetectorShape
 METHODS = ("gradual", "magnitude", "random", "layerdrop")
 GRADUAL_SHARE = 0.3
 """Of a run: the channels go during its first part, the rest trains what is left."""
-CHOOSE_EVERY = 10
 FIRST_CHOICE = 20  # updates before gradients tell anything
+CHOOSE_EVERY = 10
+SETTLING_BATCHES, JUDGING_BATCHES = 6, 4
 TRACED_SIDE = 64
+
+Block = tuple[int, int]
+"""Stage and number of a residual block."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +43,10 @@ class DetectorPruning:
     """What to prune.
 
     Attributes:
-        rate: share of the channels (layerdrop: of the residual blocks) that goes, 0 < rate < 1.
-        method: "gradual" (the project's: importance from the training's gradients, retention schedule, more from deep
-            layers than from shallow ones), or at once and everywhere alike: "magnitude" (smallest filters), "random",
-            "layerdrop" (whole blocks).
+        rate: share of the multiply-accumulates that goes at least, 0 < rate < 1, as far as there is enough to remove.
+        method: "gradual" (the project's: how much of each group by what the loss says of doing without it, which
+            channels by importance from the training's gradients, little by little by the retention schedule), or at
+            once and everywhere alike: "magnitude" (smallest filters), "random", "layerdrop" (whole blocks).
     """
 
     rate: float
@@ -55,24 +65,30 @@ class GradualPruning:
 
     def __init__(self, trainer: DetectorTrainer, rate: float) -> None:
         self._trainer = trainer
-        groups = channel_groups(trainer.network)
+        self._rate = rate
+        self._groups = channel_groups(trainer.network)
         self._importance = importance.GradientImportance(_layers(trainer.network), trainer.recipe.weight_decay)
-        self._pruner = ChannelPruner(groups, kept_widths(groups.groups, depth_rates(groups.groups, rate)))
+        self._pruner = ChannelPruner(self._groups, {group.name: group.width for group in self._groups.groups})
 
     def after_step(self) -> None:
         """Take in the gradients of an update and silence what has to go by now."""
         self._importance.update()
         step = self._trainer.step
+        if step == FIRST_CHOICE:
+            self._plan()
         if step >= FIRST_CHOICE and step % CHOOSE_EVERY == 0:
             self._pruner.choose(self._importance.scores(), self._trainer.progress)
         self._silence()
 
     def finish(self) -> DetectorNet:
-        """The trainer's network without the channels that have to go."""
+        """The trainer's network without the channels and blocks that have to go."""
+        if self._trainer.step < FIRST_CHOICE:
+            self._plan()
         self._pruner.choose(self._importance.scores(), 1.0)
         self._silence()
+        dissolved = {_block_of(group) for group in self._pruner.dissolved()}
         self._pruner.remove()
-        return rebuilt(self._trainer.network)
+        return without_blocks(self._trainer.network, dissolved)
 
     def save(self, file: Path) -> None:
         """Write what goes with the trainer's checkpoint."""
@@ -87,9 +103,36 @@ class GradualPruning:
         except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise UserError(f"cannot resume from {file}, it is damaged: delete its folder to start again.") from error
 
+    def _plan(self) -> None:
+        """Find out how much of each group is to go."""
+        network, groups = self._trainer.network, self._groups.groups
+        dissolvable = [group.name for group in groups if group.name.startswith("stages.")]
+        scores = self._importance.scores()
+        curves = sensitivity_curves(network, groups, scores, dissolvable, self._loss_once_settled)
+        macs = layer_macs(network, torch.zeros(1, 3, TRACED_SIDE, TRACED_SIDE))
+        costs = channel_costs(groups, macs)
+        self._pruner = ChannelPruner(self._groups, cheapest_widths(curves, costs, self._rate * sum(macs.values())))
+
+    @torch.no_grad()
+    def _loss_once_settled(self, network: DetectorNet) -> float:
+        """The loss of a network whose batch normalisations have yet to settle."""
+        recipe = self._trainer.recipe
+        total = 0.0
+        for index in range(SETTLING_BATCHES + JUDGING_BATCHES):
+            network.train(index < SETTLING_BATCHES)
+            batch = self._trainer.lesson.batch(recipe.seed + 1, index, recipe.batch, recipe.size, 0.0)
+            loss = self._trainer.losses(batch, network)["total"]
+            total += float(loss) if index >= SETTLING_BATCHES else 0.0
+        return total / JUDGING_BATCHES
+
     def _silence(self) -> None:
-        self._pruner.silence(self._trainer.network)
-        self._pruner.silence(self._trainer.average)
+        for network in (self._trainer.network, self._trainer.average):
+            self._pruner.silence(network)
+            for group in self._pruner.dissolved():
+                stage, block = _block_of(group)
+                norm = network.get_submodule(f"stages.{stage}.{block + 1}.second.norm")
+                for parameter in norm.parameters():  # else it goes on adding a constant
+                    parameter.data.zero_()
 
 
 def prune_at_once(network: DetectorNet, pruning: DetectorPruning, seed: int) -> DetectorNet:
@@ -101,17 +144,29 @@ def prune_at_once(network: DetectorNet, pruning: DetectorPruning, seed: int) -> 
     else:
         scores = importance.random(_layers(network), seed)
     groups = channel_groups(network)
-    pruner = ChannelPruner(groups, kept_widths(groups.groups, [pruning.rate] * len(groups.groups)))
+    macs = layer_macs(network, torch.zeros(1, 3, TRACED_SIDE, TRACED_SIDE))
+    costs = channel_costs(groups.groups, macs)
+    pruner = ChannelPruner(groups, uniform_widths(groups.groups, costs, pruning.rate * sum(macs.values())))
     pruner.choose(scores, 1.0)
     pruner.remove()
     return rebuilt(network)
 
 
 def drop_blocks(network: DetectorNet, rate: float) -> DetectorNet:
-    """Every n-th residual block taken out, `rate` of them (Fan et al., "LayerDrop", ICLR 2020)."""
+    """Residual blocks at even distances taken out, just enough of them (Fan et al., "LayerDrop", ICLR 2020)."""
     places = [(stage, block) for stage, count in enumerate(network.shape.blocks) for block in range(count)]
-    count = round(rate * len(places))
-    dropped = {places[int((index + 0.5) * len(places) / count)] for index in range(count)}
+    macs = layer_macs(network, torch.zeros(1, 3, TRACED_SIDE, TRACED_SIDE))
+    dropped: set[Block] = set()
+    for count in range(1, len(places) + 1):
+        dropped = {places[int((index + 0.5) * len(places) / count)] for index in range(count)}
+        parts = tuple(f"stages.{stage}.{block + 1}." for stage, block in dropped)
+        if sum(each for name, each in macs.items() if name.startswith(parts)) >= rate * sum(macs.values()):
+            break
+    return without_blocks(network, dropped)
+
+
+def without_blocks(network: DetectorNet, dropped: Collection[Block]) -> DetectorNet:
+    """The network without some of its residual blocks; `network` is used up."""
     bodies: list[Any] = list(network.stages)
     for stage, body in enumerate(bodies):
         kept = [part for block, part in enumerate(body[1:]) if (stage, block) not in dropped]
@@ -120,11 +175,13 @@ def drop_blocks(network: DetectorNet, rate: float) -> DetectorNet:
 
 
 def channel_groups(network: DetectorNet) -> ChannelGroups:
-    """What can be removed: all but the heads' outputs and the pyramid, which is compared with a teacher's features."""
-    side = TRACED_SIDE // INPUT_BLOCK
-    example = torch.zeros(1, 3 * INPUT_BLOCK**2, side, side)
-    laterals: list[Any] = [lateral.conv for lateral in network.laterals]
-    return ChannelGroups(network, example, _head_maps, keep=[network.class_head, network.box_head, *laterals])
+    """What can be removed: see the top of this module."""
+    bodies: list[Any] = list(network.stages)
+    keep: list[Any] = [network.stem.conv, network.class_head, network.box_head]
+    keep += [module for name, module in network.laterals.named_modules() if isinstance(module, nn.Conv2d)]
+    for body in bodies:
+        keep += [body[0].conv, *(block.second.conv for block in body[1:])]
+    return ChannelGroups(network, _example(), _head_maps, keep)
 
 
 def rebuilt(network: DetectorNet) -> DetectorNet:
@@ -138,13 +195,9 @@ def _shape_of(network: DetectorNet) -> DetectorShape:
     bodies: list[Any] = list(network.stages)
     stages = [list(body) for body in bodies]
     towers: list[Any] = [network.class_towers[0], network.box_towers[0]]
-    lateral: Any = network.laterals[0]
     return replace(
         network.shape,
-        stem=network.stem.conv.out_channels,
-        widths=_three(stage[0].conv.out_channels for stage in stages),
         blocks=_three(len(stage) - 1 for stage in stages),
-        pyramid=lateral.conv.out_channels,
         inner=tuple(tuple(block.first.conv.out_channels for block in stage[1:]) for stage in stages),
         towers=tuple(tower.conv.out_channels for tower in towers),
     )
@@ -153,6 +206,16 @@ def _shape_of(network: DetectorNet) -> DetectorShape:
 def _three(values: Iterable[int]) -> tuple[int, int, int]:
     first, second, third = values
     return first, second, third
+
+
+def _block_of(group: ChannelGroup) -> Block:
+    _, stage, place, *_ = group.name.split(".")
+    return int(stage), int(place) - 1
+
+
+def _example() -> Tensor:
+    side = TRACED_SIDE // INPUT_BLOCK
+    return torch.zeros(1, 3 * INPUT_BLOCK**2, side, side)
 
 
 def _layers(network: DetectorNet) -> list[tuple[str, nn.Conv2d]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from muon_ad_core.distill.detector_lessons import Lesson, Outputs
+from muon_ad_core.distill.detector_lessons import Batch, Lesson, Outputs
 from muon_ad_core.distill.muon import Muon
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.detector import INPUT_BLOCK, DetectorNet, DetectorShape, location_rows
@@ -104,7 +104,7 @@ class DetectorTrainer:
             for key in ("lr", "adamw_lr"):
                 if key in group:
                     group[key] = rate * group["relative_rate"]
-        losses = batch.losses(self._look(batch.pixels))
+        losses = self.losses(batch, self.network)
         self.optimizer.zero_grad()
         losses["total"].backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
@@ -155,12 +155,13 @@ class DetectorTrainer:
         self.step = state["step"]
         self.seconds = state["seconds"]
 
-    def _look(self, pixels: Tensor) -> Outputs:
+    def losses(self, batch: Batch, network: DetectorNet) -> dict[str, Tensor]:
+        """The lesson's losses of a network of this shape on a batch, by name; "total" is what is minimised."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
-            features = self.network.features(pack_pixels(pixels, INPUT_BLOCK))
-            class_logits, bin_logits = self.network.heads(features)
+            features = network.features(pack_pixels(batch.pixels, INPUT_BLOCK))
+            class_logits, bin_logits = network.heads(features)
             guess = self.adapter(location_rows(features)).float() if self.adapter else None
-        return Outputs(class_logits.float(), bin_logits.float(), guess)
+        return batch.losses(Outputs(class_logits.float(), bin_logits.float(), guess))
 
     def _rate(self) -> float:
         """Warm-up, then cosine from the peak to a fiftieth of it."""

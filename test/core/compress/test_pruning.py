@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from muon_ad_core.compress import importance
-from muon_ad_core.compress.allocation import depth_rates, kept_widths
+from muon_ad_core.compress.allocation import channel_costs, cheapest_widths, halved, uniform_widths
 from muon_ad_core.compress.channel_groups import ChannelGroup, ChannelGroups
+from muon_ad_core.compress.export import layer_macs
 from muon_ad_core.compress.importance import GradientImportance, scaled
 from muon_ad_core.compress.pruning import ChannelPruner
+from muon_ad_core.compress.sensitivity import sensitivity_curves
 
 
 class Skip(nn.Module):
@@ -129,30 +131,69 @@ WIDTHS = st.lists(st.integers(1, 16).map(lambda n: n * 32), min_size=1, max_size
 
 
 def groups_with(widths: list[int]) -> list[ChannelGroup]:
-    last = max(1, len(widths) - 1)
-    return [ChannelGroup(str(i), (str(i),), (), width, i / last) for i, width in enumerate(widths)]
+    return [ChannelGroup(str(i), (str(i),), (), (), width, 0.0) for i, width in enumerate(widths)]
 
 
 @given(WIDTHS, st.floats(0.05, 0.9))
-def test_kept_widths_are_multiples_within_one_of_the_ideal(widths: list[int], rate: float) -> None:
+def test_uniform_widths_save_the_budget_in_multiples_where_that_can_be(widths: list[int], rate: float) -> None:
     groups = groups_with(widths)
-    rates = depth_rates(groups, rate)
-    kept = kept_widths(groups, rates)
-    for group, share in zip(groups, rates):
-        assert kept[group.name] % 32 == 0
-        assert 32 <= kept[group.name] <= group.width
-        assert abs(kept[group.name] - max(32, group.width * (1 - share))) < 32
+    costs = {group.name: 1.0 for group in groups}
+    kept = uniform_widths(groups, costs, rate * sum(widths))
+    assert all(kept[group.name] % 32 == 0 and 32 <= kept[group.name] <= group.width for group in groups)
+    saved = sum(widths) - sum(kept.values())
+    assert saved >= rate * sum(widths) or all(value == 32 for value in kept.values())
 
 
-@given(WIDTHS, st.floats(0.05, 0.5))
-def test_depth_rates_meet_the_budget_and_grow_with_depth(widths: list[int], rate: float) -> None:
-    groups = groups_with(widths)
-    rates = depth_rates(groups, rate)
-    removed = sum(share * group.width for share, group in zip(rates, groups))
-    assert rates == sorted(rates)
-    if rates[-1] < 0.95:
-        assert removed == pytest.approx(rate * sum(widths))
+CURVES = st.lists(st.lists(st.floats(0, 10), min_size=2, max_size=2), min_size=1, max_size=6)
 
 
-def test_narrow_groups_stay_whole() -> None:
-    assert kept_widths(groups_with([32, 64]), [0.4, 0.4]) == {"0": 32, "1": 32}
+@given(CURVES, st.floats(0, 1))
+def test_cheapest_widths_save_the_budget_or_all_there_is(losses: list[list[float]], rate: float) -> None:
+    curves = {str(i): [(64, 0.0), (32, half), (0, none)] for i, (half, none) in enumerate(losses)}
+    kept = cheapest_widths(curves, dict.fromkeys(curves, 2.0), rate * 128 * len(curves))
+    saved = sum(2.0 * (64 - width) for width in kept.values())
+    assert saved >= rate * 128 * len(curves) - 1e-6 or not any(kept.values())
+
+
+def test_what_costs_little_and_saves_much_goes_first() -> None:
+    curves = {"needed": [(64, 1.0), (32, 3.0), (0, 9.0)], "idle": [(64, 1.0), (32, 1.2), (0, 1.3)]}
+    assert cheapest_widths(curves, {"needed": 1.0, "idle": 1.0}, 20) == {"needed": 64, "idle": 0}
+    assert cheapest_widths(curves, {"needed": 100.0, "idle": 1.0}, 20) == {"needed": 32, "idle": 64}
+    assert cheapest_widths(curves, {"needed": 1.0, "idle": 1.0}, 0) == {"needed": 64, "idle": 64}
+
+
+def test_channels_cost_their_share_of_writers_and_readers(network: Skip) -> None:
+    groups = groups_of(network).groups
+    macs = layer_macs(network, torch.zeros(1, 3, 8, 8))
+    assert macs == {"first": 64 * 8 * 27, "inner": 64 * 6 * 72, "outer": 64 * 8 * 54, "head": 64 * 2 * 8}
+    free = next(group for group in groups if group.name == "inner")
+    assert (free.layers, free.readers) == (("inner",), ("outer",))
+    assert channel_costs([free], macs) == {"inner": 64 * (72 + 8 * 9)}
+
+
+def test_sensitivity_measures_the_loss_without_a_group(network: Skip) -> None:
+    picture = torch.rand(4, 3, 8, 8)
+    network.norm.momentum = None
+    network.norm.reset_running_stats()
+    network.train()(picture)
+    expected = network.eval()(picture).detach()
+
+    def loss(candidate: Skip) -> float:
+        candidate(picture)
+        with torch.no_grad():
+            return float((candidate.eval()(picture) - expected).square().mean())
+
+    groups = groups_of(network).groups
+    scores = importance.magnitude(layers_of(network))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    curves = sensitivity_curves(network, groups, scores, ["inner"], loss)
+    assert [width for width, _ in curves["inner"]] == [6, 0]
+    assert curves["inner"][0][1] == pytest.approx(0, abs=1e-9)
+    assert curves["inner"][1][1] > 1e-4
+    assert [width for width, _ in curves["first"]] == [8]
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(("width", "half"), [(16, 0), (32, 0), (64, 32), (96, 64), (160, 64), (256, 128)])
+def test_halves_are_multiples(width: int, half: int) -> None:
+    assert halved(width) == half

@@ -208,14 +208,14 @@ def test_command_prunes_trains_on_and_resumes(coco_file: Path, tmp_path: Path) -
     names = tmp_path / "classes.txt"
     names.write_text("disc\nsquare\n")
     common = ["--data", str(coco_file), "--classes", str(names), "--size", "64", "--start-size", "64", "--batch", "2",
-              "--start", str(start), "--prune", "0.5"]  # fmt: skip
+              "--start", str(start), "--prune", "0.2"]  # fmt: skip
     for method, done in (("gradual", 7), ("magnitude", 10)):
         run = ["--run", str(tmp_path / method), "--prune-method", method]
         assert train_detector.run(command_line(*common, *run, "--steps", "10")) == 0
         package = EnginePackage.load(tmp_path / method / "detector")
-        assert package.manifest["network"]["widths"] == [32, 32, 32]
+        assert package.manifest["levels"][0]["macs"] <= 0.8 * EnginePackage.load(start).manifest["levels"][0]["macs"]
         assert package.manifest["training"]["steps_done"] == done
-        assert package.manifest["pruning"] == {"method": method, "rate": 0.5, "start": "whole 0.0.1"}
+        assert package.manifest["pruning"] == {"method": method, "rate": 0.2, "start": "whole 0.0.1"}
         assert train_detector.run(command_line(*common, *run, "--steps", "20")) == 0
         resumed = EnginePackage.load(tmp_path / method / "detector")
         assert resumed.manifest["training"]["steps_done"] == 2 * done
