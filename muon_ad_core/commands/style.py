@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     from muon_ad_core.engine.package import EnginePackage, find_engine
 
     package = EnginePackage.load(find_engine(args.engine))
+    if package.task != "style":
+        raise StyleError(f"engine {package.name} is for {package.task}, not for style: choose a style engine")
     {"add": _add, "remove": _remove, "list": _list}[args.action](package, args)
     return 0
 

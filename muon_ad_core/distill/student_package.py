@@ -76,7 +76,7 @@ def export_again(package: EnginePackage, photos: Path, target: Path, report: Rep
 
 def load_student(package: EnginePackage) -> StyledStudent:
     """Student and style encoder in float32 from a package's weights; raises EngineError when it has none that fit."""
-    if WEIGHTS_FILE not in package.manifest["files"] or "network" not in package.manifest:
+    if package.task != "style" or WEIGHTS_FILE not in package.manifest["files"] or "network" not in package.manifest:
         raise EngineError(
             f"engine {package.name} holds no student's weights: choose one that muon-ad train student made"
         )

@@ -88,6 +88,7 @@ def test_damaged_files_are_refused(package: EnginePackage, tmp_path: Path, conte
         (["add", "absent.png"], "there is no picture absent.png"),
         (["add", "{picture}", "--name", "munch_scream"], "ships a style 'munch_scream'"),
         (["add", "{picture}", "--name", "../x"], "'../x' cannot name a style"),
+        (["list", "--engine", "detector"], "engine detector is for detection, not for style"),
         (["add", "{picture}", "--refine", "soon"], "--refine must be a time such as 60s"),
     ],
 )
