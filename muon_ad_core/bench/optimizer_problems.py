@@ -48,7 +48,10 @@ class Problem(Protocol):
 
 @dataclass(frozen=True)
 class AttentionProblem:
-    """A content picture (1, 3, H, W) and a style picture of that size before a teacher; sides fit its stride."""
+    """A content picture (1, 3, H, W) and a style picture of that size before a teacher; sides fit its stride.
+
+    moves: see `ObjectiveSettings.shifts`; with 1 the loss of every step is of the same picture and does not wobble.
+    """
 
     name: str
     teacher: Teacher
@@ -57,6 +60,7 @@ class AttentionProblem:
     steps: int
     seed: int
     judge_pictures: Judge | None = None
+    moves: int = 8
 
     def start(self) -> Any:
         """See `Problem.start`."""
@@ -91,7 +95,7 @@ class AttentionProblem:
         return self.judge_pictures(to_picture(shown), to_picture(self.content[0]), to_picture(self.style[0]))
 
     def _objective(self, teacher: Teacher, sites: tuple[int, ...] | None) -> AttentionObjective:
-        settings = ObjectiveSettings(target=self.teacher.target, sites=sites, seed=self.seed)
+        settings = ObjectiveSettings(target=self.teacher.target, sites=sites, shifts=self.moves, seed=self.seed)
         return AttentionObjective(teacher, [self.style], self.content, self.steps, settings)
 
 
@@ -126,6 +130,7 @@ def make_pairs(
     size: int,
     steps: int,
     judge: Judge | None = None,
+    moves: int = 8,
 ) -> list[Callable[[int], AttentionProblem]]:
     """Every content with every style as squares of `size` pixels; each entry makes the problem for a seed.
 
@@ -135,7 +140,7 @@ def make_pairs(
 
     def problem(content: str, style: str) -> Callable[[int], AttentionProblem]:
         return lambda seed: AttentionProblem(
-            f"{content} as {style}", teacher, squares[content], squares[style], steps, seed, judge
+            f"{content} as {style}", teacher, squares[content], squares[style], steps, seed, judge, moves
         )
 
     return [problem(content, style) for content, _ in contents for style, _ in styles]

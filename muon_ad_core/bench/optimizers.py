@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=200, help="steps of AdamW's run (default: 200)")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures (default: 256)")
     parser.add_argument("--rates", type=int, default=7, help="learning rates tried for each optimiser (default: 7)")
+    parser.add_argument("--moves", type=int, default=8, help="random moves of the picture, 1 for none (default: 8)")
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants, and AdamW (default: all)")
     parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 (safetensors): adds style distance and LPIPS")
     parser.add_argument("--no-large", action="store_true", help=f"leave out the synthesis of {LARGE} pixels")
@@ -51,7 +52,7 @@ def measure(args: argparse.Namespace) -> Measurement:
     from muon_ad_core.bench.optimizer_problems import make_pairs, perceptual_judge
     from muon_ad_core.distill.teachers.loader import load_teacher
 
-    for name in ("pairs", "seeds", "steps", "rates"):
+    for name in ("pairs", "seeds", "steps", "rates", "moves"):
         if getattr(args, name) < 1:
             raise ParameterError(f"--{name} must be at least 1")
     variants = choose_variants(args.only)
@@ -60,12 +61,13 @@ def measure(args: argparse.Namespace) -> Measurement:
         raise ParameterError(f"--size must be a multiple of {teacher.stride}, which teacher {teacher.name} needs")
     judge = perceptual_judge(args.weights) if args.weights is not None else None
     contents, styles = _pictures(args.contents, CONTENTS), _pictures(args.styles, STYLES)
-    pairs = _spread(make_pairs(teacher, contents, styles, args.size, args.steps, judge), args.pairs)
+    pairs = _spread(make_pairs(teacher, contents, styles, args.size, args.steps, judge, args.moves), args.pairs)
     trials, rates = compare(variants, pairs, args.seeds, args.steps, args.rates, lambda line: print(line, flush=True))
     large = {} if args.no_large else _large(args.teacher)
     config = {
         "teacher": teacher.name, "size": args.size, "steps": args.steps, "seeds": args.seeds, "pairs": len(pairs),
-        "rates": args.rates, "learning_rates": rates, "weights": args.weights.name if args.weights else None,
+        "rates": args.rates, "moves": args.moves, "learning_rates": rates,
+        "weights": args.weights.name if args.weights else None,
     }  # fmt: skip
     inputs = [folder for folder in (args.contents, args.styles) if folder is not None]
     return describe(trials, config, large, inputs)
@@ -165,7 +167,8 @@ def _reduction(before: float | None, after: float | None) -> float | None:
 
 
 def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+    """In percent; None as well where the piece was never switched on."""
+    return 100 * share if share else None
 
 
 def _lines(table: dict[str, dict[str, Any]]) -> list[str]:
