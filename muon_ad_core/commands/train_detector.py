@@ -45,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start", metavar="PACKAGE", help="engine package (folder or name) whose weights to start from"
     )
+    help_blocks = (
+        "residual blocks of the three stages; a start package's network gets the missing ones, which change nothing"
+    )
+    parser.add_argument("--blocks", type=_three_numbers, metavar="A,B,C", help=help_blocks)
     help_prune = (
         "share of the start package's channels to remove, 0..1: first part of the run; the rest trains what is left"
     )
@@ -118,8 +122,11 @@ def _trainer(args: argparse.Namespace, lesson: Lesson, recipe: DetectorTraining,
         trainer.load(checkpoint)
         return trainer
     if not args.start:
-        return DetectorTrainer(DetectorShape(classes=classes), lesson, recipe)
+        shape = DetectorShape(classes=classes, **({"blocks": args.blocks} if args.blocks else {}))
+        return DetectorTrainer(shape, lesson, recipe)
     network = _start_network(args.start, classes)
+    if args.blocks:
+        network = _deepened(network, args.blocks)
     if gradual:
         first_part = whole_recipe.part(GRADUAL_SHARE)
         network = _prune_gradually(network, lesson, first_part, args.prune, args.run_folder / "pruning")
@@ -142,6 +149,20 @@ def _start_network(start: str, classes: int) -> DetectorNet:
             f"{start} is for {network.shape.classes} classes, not {classes}: name its classes in --classes."
         )
     return network
+
+
+def _deepened(network: DetectorNet, blocks: tuple[int, int, int]) -> DetectorNet:
+    from muon_ad_core.nets.detector import deepened
+
+    try:
+        return deepened(network, blocks)
+    except ValueError as error:
+        raise UserError(f"--blocks: {error}; to take blocks out, prune.") from error
+
+
+def _three_numbers(text: str) -> tuple[int, int, int]:
+    first, second, third = (int(part) for part in text.split(","))
+    return first, second, third
 
 
 def _prune_gradually(

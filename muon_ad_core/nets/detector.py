@@ -9,7 +9,7 @@ al., "Generalized Focal Loss", 2020). Every convolution is followed by batch nor
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -150,6 +150,20 @@ class DetectorNet(nn.Module):
         scores = [self.class_head(tower(feature)) for tower, feature in zip(self.class_towers, features)]
         boxes = [self.box_head(tower(feature)) for tower, feature in zip(self.box_towers, features)]
         return location_rows(scores), location_rows(boxes)
+
+
+def deepened(network: DetectorNet, blocks: tuple[int, int, int]) -> DetectorNet:
+    """A network with more residual blocks at the end of its stages, which says exactly the same: they start as the
+    identity. Raises ValueError where a stage would get fewer blocks than it has."""
+    shape = network.shape
+    if any(wanted < had for wanted, had in zip(blocks, shape.blocks)):
+        raise ValueError(f"cannot take blocks out: {shape.blocks} to {blocks}")
+    inner = tuple(
+        shape.inner_widths(stage) + (shape.widths[stage],) * (blocks[stage] - shape.blocks[stage]) for stage in range(3)
+    )
+    grown = DetectorNet(replace(shape, blocks=blocks, inner=inner))
+    grown.load_state_dict({**grown.state_dict(), **network.state_dict()})
+    return grown
 
 
 def location_rows(levels: list[Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from muon_ad_core.nets.detector import (  # noqa: E402
     ConvBlock,
     DetectorNet,
     DetectorShape,
+    deepened,
     distances,
     grid_locations,
 )
@@ -27,6 +28,18 @@ def test_every_location_has_scores_and_distances() -> None:
     assert [strides.tolist().count(stride) for stride in STRIDES] == [96, 24, 6]
     assert centres[0].tolist() == [4, 4]
     assert centres[-1].tolist() == [80, 48]
+
+
+def test_a_deeper_network_says_the_same_at_first() -> None:
+    torch.manual_seed(0)
+    network = DetectorNet(SHAPE).eval()
+    deeper = deepened(network, (1, 2, 3)).eval()
+    assert (deeper.shape.blocks, deeper.shape.inner) == ((1, 2, 3), ((32,), (32, 32), (32, 32, 32)))
+    picture = torch.rand(1, 3, 64, 96)
+    for expected, found in zip(network(picture), deeper(picture)):
+        torch.testing.assert_close(found, expected)
+    with pytest.raises(ValueError, match="take blocks out"):
+        deepened(deeper, (1, 1, 3))
 
 
 def test_levels_keep_their_own_statistics() -> None:
