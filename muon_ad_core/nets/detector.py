@@ -168,7 +168,9 @@ def deepened(network: DetectorNet, blocks: tuple[int, int, int]) -> DetectorNet:
 
 def location_rows(levels: list[Tensor]) -> Tensor:
     """Concatenate maps (B, C, H, W) of the strides to rows (B, L, C), in the order of grid_locations()."""
-    return torch.cat([level.permute(0, 2, 3, 1).flatten(1, 2) for level in levels], dim=1)
+    # Numbers, not traced sizes: the exported graph then reshapes by constants.
+    rows = [level.permute(0, 2, 3, 1).reshape(len(level), -1, int(level.shape[1])) for level in levels]
+    return torch.cat(rows, dim=1)
 
 
 class PackedDetector(nn.Module):
