@@ -25,6 +25,7 @@ from .environment import apply_dds_profile
 from .parameters import LiveParameters, ParameterSpec, Values
 
 EXIT_USER_ERROR = 2
+EXECUTOR_PATIENCE = 1.0  # s, for a callback that has not ended
 
 AUTOSTART = ParameterSpec(
     "autostart", True, "Configure and activate the node as soon as it runs.", fixed="it only counts at the start"
@@ -175,10 +176,10 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
     crashes: list[threading.ExceptHookArgs] = []
     threading.excepthook = partial(_end_after_crash, crashes)
     node = None
+    executor = SingleThreadedExecutor()
     try:
         node = make_node()
         name_process(node.get_name())
-        executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -196,6 +197,8 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
             node.deactivate()
             node.cleanup()  # threads of a device's library must have ended before the interpreter goes
             node.destroy_node()
+        # Before the context goes: collected later, the executor complains with a traceback.
+        executor.shutdown(timeout_sec=EXECUTOR_PATIENCE)
         rclpy.try_shutdown()
     return 1 if crashes else 0
 

@@ -42,10 +42,9 @@ def test_counts_are_those_of_an_independent_subscriber(probe: Any, recording: Pa
     document = replay(recording, tmp_path, "--namespace", namespace)
     figures = document["results"]["rates"]["timeline"]["runs"][0]
     stamps = sorted({image.header.stamp.sec + image.header.stamp.nanosec * 1e-9 for image in results})
-    # What the node published before the two had found each other is not the subscriber's to count.
-    assert len(stamps) >= figures["frames_received"] - 1
-    absent = round((stamps[-1] - stamps[0]) * 30) + 1 - len(stamps)
-    assert abs(absent - figures["missed"]) <= 1
+    # Frames of the warm-up, when not all processes had found each other, are in nobody's count.
+    counted = [stamp for stamp in stamps if stamp > stamps[-1] - (figures["frames_sent"] - 0.5) / 30]
+    assert abs(len(counted) - figures["frames_received"]) <= 1
     assert figures["counters"]["style_transfer"]["frames_out"] >= len(stamps)
     assert figures["frames_sent"] == pytest.approx(30 * SECONDS, abs=2)
     assert figures["frames_received"] + figures["missed"] == figures["frames_sent"]
