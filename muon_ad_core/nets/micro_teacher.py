@@ -39,7 +39,7 @@ class MicroTeacherConfig:
     block: int = 8
     widths: tuple[int, ...] = (128, 192)
     encoder_blocks: tuple[int, ...] = (2, 1)
-    decoder_blocks: tuple[int, ...] = (3, 2)
+    decoder_blocks: tuple[int, ...] = (3, 1)
     head: int = 64
     time: int = 64
 
