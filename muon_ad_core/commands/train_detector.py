@@ -16,15 +16,9 @@ from muon_ad_core.errors import UserError
 
 if TYPE_CHECKING:
     from muon_ad_core.distill.detector_lessons import Lesson
-    from muon_ad_core.distill.detector_pruning import GradualPruning
     from muon_ad_core.distill.detector_trainer import DetectorTrainer, DetectorTraining
     from muon_ad_core.nets.detector import DetectorNet
 
-CHECKPOINT = "checkpoint.pt"
-PRUNING = "pruning.pt"
-LOG = "log.csv"
-SAVE_EVERY = 200
-LOG_EVERY = 20
 LIMITS = (
     "Small objects (below about 1/20 of the picture's width) are often missed; classes with few training boxes are "
     "weak. Scores follow the overlap of boxes, they are no probabilities: tune the threshold on your own pictures."
@@ -50,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--blocks", type=_three_numbers, metavar="A,B,C", help=help_blocks)
     help_prune = (
-        "share of the start package's channels to remove, 0..1: first part of the run; the rest trains what is left"
+        "share of the start package's arithmetic to remove, 0..1: first part of the run; the rest trains what is left"
     )
     parser.add_argument("--prune", type=float, metavar="RATE", help=help_prune)
     help_method = (
@@ -77,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     import cv2
     import torch
 
+    from muon_ad_core.commands.train_loop import train_with_progress
     from muon_ad_core.distill.coco_classes import COCO_CLASSES, read_classes
     from muon_ad_core.distill.detector_trainer import DetectorTraining
 
@@ -98,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     args.run_folder.mkdir(parents=True, exist_ok=True)
     trainer = _trainer(args, lesson, recipe, len(classes))
-    _train(trainer, args.run_folder)
+    train_with_progress(trainer, args.run_folder)
     target = args.output or args.run_folder / "detector"
     _write(trainer, classes, target, {"data": data, "note": args.note, "limits": LIMITS}, args)
     print(f"engine package: {target}")
@@ -107,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _trainer(args: argparse.Namespace, lesson: Lesson, recipe: DetectorTraining, classes: int) -> DetectorTrainer:
     """The run that args tell of: new, from a package's weights, from what pruning left of them, or resumed."""
+    from muon_ad_core.commands.train_loop import CHECKPOINT
     from muon_ad_core.distill.detector_pruning import GRADUAL_SHARE, DetectorPruning
     from muon_ad_core.distill.detector_trainer import DetectorTrainer, checkpoint_shape
     from muon_ad_core.nets.detector import DetectorShape
@@ -169,54 +165,16 @@ def _prune_gradually(
     network: DetectorNet, lesson: Lesson, recipe: DetectorTraining, rate: float, folder: Path
 ) -> DetectorNet:
     """What is left of a network after a run that silences more and more of its channels."""
+    from muon_ad_core.commands.train_loop import resume_if_interrupted, train_with_progress
     from muon_ad_core.distill.detector_pruning import GradualPruning
     from muon_ad_core.distill.detector_trainer import DetectorTrainer
 
     trainer = DetectorTrainer(network.shape, lesson, recipe)
     trainer.start_from(network)
     pruning = GradualPruning(trainer, rate)
-    folder.mkdir(exist_ok=True)
-    if (folder / CHECKPOINT).is_file():
-        trainer.load(folder / CHECKPOINT)
-        pruning.load(folder / PRUNING)
-    _train(trainer, folder, pruning)
+    resume_if_interrupted(trainer, folder, pruning)
+    train_with_progress(trainer, folder, pruning)
     return pruning.finish()
-
-
-def _train(trainer: DetectorTrainer, run_folder: Path, pruning: GradualPruning | None = None) -> None:
-    """To the end of the run, with a progress bar, a CSV log and checkpoints; `pruning` follows its updates."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    sums: dict[str, float] = {}
-
-    def save() -> None:
-        trainer.save(run_folder / CHECKPOINT)
-        if pruning:
-            pruning.save(run_folder / PRUNING)
-
-    with (
-        Progress(BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}")) as progress,
-        (run_folder / LOG).open("a", encoding="utf-8") as log,
-    ):
-        task = progress.add_task("", total=1.0)
-
-        def after_step(losses: dict[str, float]) -> None:
-            if pruning:
-                pruning.after_step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value / LOG_EVERY
-            if trainer.step % LOG_EVERY == 0:
-                text = "  ".join(f"{name} {value:.3f}" for name, value in sums.items())
-                progress.update(task, completed=trainer.progress, description=f"step {trainer.step}  {text}")
-                values = ",".join(f"{value:.5f}" for value in sums.values())
-                log.write(f"{trainer.step},{trainer.seconds:.0f},{trainer.size},{values}\n")
-                log.flush()
-                sums.clear()
-            if trainer.step % SAVE_EVERY == 0:
-                save()
-
-        trainer.run(after_step)
-    save()
 
 
 def _write(

@@ -4,27 +4,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from muon_ad_core.distill.training import TrainingRun
 
 CHECKPOINT = "checkpoint.pt"
+FOLLOWER = "follower.pt"
 LOG = "log.csv"
 SAVE_EVERY_SECONDS = 120.0
 LOG_EVERY = 20
 
 
-def resume_if_interrupted(trainer: TrainingRun[Any], run_folder: Path) -> bool:
+class Follower(Protocol):
+    """What acts after each update of a run and keeps a state of its own, such as gradual pruning."""
+
+    def after_step(self) -> None: ...
+
+    def save(self, file: Path) -> None: ...
+
+    def load(self, file: Path) -> None: ...
+
+
+def resume_if_interrupted(trainer: TrainingRun[Any], run_folder: Path, follower: Follower | None = None) -> bool:
     """Go on from the run folder's checkpoint if there is one; makes the folder. Whether there was one."""
     run_folder.mkdir(parents=True, exist_ok=True)
     if not (run_folder / CHECKPOINT).is_file():
         return False
     trainer.load(run_folder / CHECKPOINT)
+    if follower:
+        follower.load(run_folder / FOLLOWER)
     return True
 
 
-def train_with_progress(trainer: TrainingRun[Any], run_folder: Path) -> dict[str, float]:
+def train_with_progress(
+    trainer: TrainingRun[Any], run_folder: Path, follower: Follower | None = None
+) -> dict[str, float]:
     """Train to the end; returns the mean losses of the last steps that were logged, or the last ones of a short run."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -37,8 +52,16 @@ def train_with_progress(trainer: TrainingRun[Any], run_folder: Path) -> dict[str
         task = progress.add_task("", total=1.0)
         saved_at = trainer.seconds
 
-        def after_step(losses: dict[str, float]) -> None:
+        def save() -> None:
             nonlocal saved_at
+            trainer.save(run_folder / CHECKPOINT)
+            if follower:
+                follower.save(run_folder / FOLLOWER)
+            saved_at = trainer.seconds
+
+        def after_step(losses: dict[str, float]) -> None:
+            if follower:
+                follower.after_step()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value / LOG_EVERY
             if trainer.step % LOG_EVERY == 0:
@@ -52,9 +75,8 @@ def train_with_progress(trainer: TrainingRun[Any], run_folder: Path) -> dict[str
             elif trainer.step < LOG_EVERY:
                 last.update(losses)
             if trainer.seconds >= saved_at + SAVE_EVERY_SECONDS:
-                trainer.save(run_folder / CHECKPOINT)
-                saved_at = trainer.seconds
+                save()
 
         trainer.run(after_step)
-    trainer.save(run_folder / CHECKPOINT)
+        save()
     return last

@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import pickle
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from muon_ad_core.distill.detector_lessons import Batch, Lesson, Outputs
 from muon_ad_core.distill.muon import Muon
+from muon_ad_core.distill.training import TrainingRun
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.detector import INPUT_BLOCK, DetectorNet, DetectorShape, location_rows
 from muon_ad_core.nets.student import pack_pixels
 
-WARM_UP_STEPS = 150  # at most; a tenth of a shorter run
 GRADIENT_NORM = 10.0
 
 
@@ -59,13 +56,11 @@ class DetectorTraining:
         return replace(self, steps=round(share * self.steps), minutes=share * self.minutes)
 
 
-class DetectorTrainer:
-    """One training run; `advance()` makes one update, `save()` and `load()` interrupt and continue it exactly."""
+class DetectorTrainer(TrainingRun[DetectorNet]):
+    """One run; `advance()` makes one update, `save()` and `load()` interrupt and continue it exactly."""
 
     def __init__(self, shape: DetectorShape, lesson: Lesson, recipe: DetectorTraining) -> None:
         """Raises UserError for a bad recipe."""
-        if bool(recipe.steps) == bool(recipe.minutes):
-            raise UserError("give the length of the training either in steps or in minutes.")
         if recipe.size % 32 or recipe.start_size % 32 or not 0 < recipe.start_size <= recipe.size:
             raise UserError(
                 f"training input sizes must be growing multiples of 32, not {recipe.start_size} to {recipe.size}."
@@ -73,20 +68,11 @@ class DetectorTrainer:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.lesson = lesson
-        self.network = DetectorNet(shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        network = DetectorNet(shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Guesses a teacher's features from the network's; only training needs it.
         self.adapter = nn.Linear(shape.pyramid, lesson.feature_width) if lesson.feature_width else None
-        self.optimizer = _optimizer(self.network, list(self.adapter.parameters()) if self.adapter else [], recipe)
-        self.step = 0
-        self.seconds = 0.0
-
-    @property
-    def progress(self) -> float:
-        """Share of the run that is done, 0..1."""
-        if self.recipe.steps:
-            return self.step / self.recipe.steps
-        return min(1.0, self.seconds / (60 * self.recipe.minutes))
+        optimizer = _optimizer(network, list(self.adapter.parameters()) if self.adapter else [], recipe)
+        super().__init__(network, optimizer, recipe.learning_rate, recipe.steps, recipe.minutes, recipe.ema)
 
     @property
     def size(self) -> int:
@@ -95,65 +81,26 @@ class DetectorTrainer:
         stages = (recipe.size - recipe.start_size) // 32 + 1
         return recipe.start_size + 32 * min(stages - 1, int(self.progress * stages))
 
-    def advance(self) -> dict[str, float]:
-        """One update; returns the lesson's losses by name, "total" among them."""
-        started = time.monotonic()
+    def identity(self) -> dict[str, Any]:
+        return self.network.shape.as_dict()
+
+    def parts(self) -> dict[str, nn.Module]:
+        return {"adapter": self.adapter} if self.adapter else {}
+
+    def update(self) -> dict[str, float]:
         batch = self.lesson.batch(self.recipe.seed, self.step, self.recipe.batch, self.size, self.progress)
-        rate = self._rate()
-        for group in self.optimizer.param_groups:
-            for key in ("lr", "adamw_lr"):
-                if key in group:
-                    group[key] = rate * group["relative_rate"]
         losses = self.losses(batch, self.network)
         self.optimizer.zero_grad()
         losses["total"].backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
         self.optimizer.step()
-        self.step += 1
-        self._update_average()
-        self.seconds += time.monotonic() - started
+        self.samples += self.recipe.batch
         return {name: float(value.detach()) for name, value in losses.items()}
-
-    def run(self, after_step: Callable[[dict[str, float]], None]) -> None:
-        """Advance to the end of the run; `after_step` gets each step's losses."""
-        while self.progress < 1:
-            after_step(self.advance())
-
-    def save(self, file: Path) -> None:
-        """Write the whole state, atomically."""
-        state = {
-            "shape": self.network.shape.as_dict(),
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "adapter": self.adapter.state_dict() if self.adapter else {},
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        part = file.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(file)
 
     def start_from(self, network: DetectorNet) -> None:
         """Take over the weights of a network of the same shape."""
         self.network.load_state_dict(network.state_dict())
         self.average.load_state_dict(network.state_dict())
-
-    def load(self, file: Path) -> None:
-        """Continue from a state written by save(). Raises UserError when it cannot be read or does not fit."""
-        try:
-            state = torch.load(file, weights_only=True)
-            if DetectorShape.from_dict(state["shape"]) != self.network.shape:
-                raise UserError(f"checkpoint {file} is of another network shape: train it with the same options.")
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            if self.adapter:
-                self.adapter.load_state_dict(state["adapter"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise UserError(f"cannot resume from {file}, it is damaged: delete it to start again.") from error
-        self.step = state["step"]
-        self.seconds = state["seconds"]
 
     def losses(self, batch: Batch, network: DetectorNet) -> dict[str, Tensor]:
         """The lesson's losses of a network of this shape on a batch, by name; "total" is what is minimised."""
@@ -163,26 +110,11 @@ class DetectorTrainer:
             guess = self.adapter(location_rows(features)).float() if self.adapter else None
         return batch.losses(Outputs(class_logits.float(), bin_logits.float(), guess))
 
-    def _rate(self) -> float:
-        """Warm-up, then cosine from the peak to a fiftieth of it."""
-        warm_up = min(WARM_UP_STEPS, max(1, self.recipe.steps // 10)) if self.recipe.steps else WARM_UP_STEPS
-        warm = min(1.0, (self.step + 1) / warm_up)
-        return self.recipe.learning_rate * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * self.progress)) / 2)
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = self.recipe.ema * (1 - math.exp(-self.step / 300))
-        for averaged, current in zip(self.average.state_dict().values(), self.network.state_dict().values()):
-            if averaged.dtype.is_floating_point:
-                averaged.lerp_(current, 1 - decay)
-            else:
-                averaged.copy_(current)
-
 
 def checkpoint_shape(file: Path) -> DetectorShape:
     """The shape of the network in a checkpoint. Raises UserError when it cannot be read."""
     try:
-        return DetectorShape.from_dict(torch.load(file, weights_only=True, mmap=True)["shape"])
+        return DetectorShape.from_dict(torch.load(file, weights_only=True, mmap=True)["identity"])
     except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"cannot resume from {file}, it is damaged: delete it to start again.") from error
 
