@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from muon_ad_core.bench.picture_pairs import central_square
 from muon_ad_core.compress.entropy_masks import AttentionSite, EntropyMask, attention_entropy, choose_mask
 from muon_ad_core.distill.attention import Attention
 from muon_ad_core.distill.attention_objective import AttentionObjective, ObjectiveSettings
@@ -144,16 +145,6 @@ def make_pairs(
         )
 
     return [problem(content, style) for content, _ in contents for style, _ in styles]
-
-
-def central_square(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The central square of a picture (H, W, 3), resized to `size` pixels."""
-    import cv2
-
-    side = min(picture.shape[:2])
-    row, column = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-    square = picture[row : row + side, column : column + side]
-    return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def perceptual_judge(weights: Path) -> Judge:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from muon_ad_core.bench.optimizer_problems import Problem
     from muon_ad_core.bench.optimizer_variants import Variant
 
-CONTENTS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
-STYLES = ("hubble_deep_field.jpg", "ihc.png", "retina.jpg")
 TUNING_SEED = 1000
 LARGE = 512
 
@@ -50,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args: argparse.Namespace) -> Measurement:
     """Measure; raises a UserError when pictures, teacher or weights cannot be read."""
     from muon_ad_core.bench.optimizer_problems import make_pairs, perceptual_judge
+    from muon_ad_core.bench.picture_pairs import CONTENTS, STYLES, named_pictures
     from muon_ad_core.distill.teachers.loader import load_teacher
 
     for name in ("pairs", "seeds", "steps", "rates", "moves"):
@@ -60,7 +59,7 @@ def measure(args: argparse.Namespace) -> Measurement:
     if args.size < teacher.stride or args.size % teacher.stride:
         raise ParameterError(f"--size must be a multiple of {teacher.stride}, which teacher {teacher.name} needs")
     judge = perceptual_judge(args.weights) if args.weights is not None else None
-    contents, styles = _pictures(args.contents, CONTENTS), _pictures(args.styles, STYLES)
+    contents, styles = named_pictures(args.contents, CONTENTS), named_pictures(args.styles, STYLES)
     pairs = _spread(make_pairs(teacher, contents, styles, args.size, args.steps, judge, args.moves), args.pairs)
     trials, rates = compare(variants, pairs, args.seeds, args.steps, args.rates, lambda line: print(line, flush=True))
     large = {} if args.no_large else _large(args.teacher)
@@ -194,21 +193,6 @@ def _paper_lines(paper: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _pictures(folder: Path | None, names: Sequence[str]) -> list[tuple[str, Any]]:
-    """Names and pictures of a folder, or scikit-image's of these names."""
-    from muon_ad_core.sources.photographs import load_photograph
-
-    if folder is None:
-        return [(Path(name).stem, load_photograph(name)) for name in names]
-    from muon_ad_core.distill.pictures import list_pictures, read_picture
-
-    found = [(path.stem, read_picture(path)) for path in list_pictures(folder)]
-    known = [(name, picture) for name, picture in found if picture is not None]
-    if not known:
-        raise ParameterError(f"{folder} has no pictures that can be read: name a folder with some")
-    return known
-
-
 def _spread(pairs: Sequence[Any], count: int) -> list[Any]:
     """At most `count` of them, evenly chosen: pairs of one content stand side by side."""
     if count >= len(pairs):
@@ -229,6 +213,7 @@ def _large(teacher: str) -> dict[str, float | None]:
 def _synthesize_large(teacher: str) -> tuple[float, float]:
     import torch
 
+    from muon_ad_core.bench.picture_pairs import CONTENTS, STYLES
     from muon_ad_core.distill.synthesis import synthesize
     from muon_ad_core.sources.photographs import photograph_path
 

@@ -15,6 +15,7 @@ BENCHMARKS = {
     "engine": ("muon_ad_core.bench.engine", "the style engine beside other networks: time a frame, runtime by runtime"),
     "detector": ("muon_ad_core.bench.detector", "detectors side by side, ours, pruned and peers: time and precision"),
     "optimizers": ("muon_ad_core.bench.optimizers", "Muon and what belongs to it against AdamW: steps to its loss"),
+    "synthesis": ("muon_ad_core.bench.synthesis", "photographs painted by a teacher, an untrained one, and baselines"),
     "paper": ("muon_ad_core.bench.paper", "the paper's tables with our measured figures beside the paper's"),
     "sync": ("muon_ad_core.bench.sync", "frame pairs lost by arrival stamps and by translated stamps (simulation)"),
     "cameras": ("muon_ad_core.bench.cameras", "frames and pairs of an emulated D415 through the real nodes"),

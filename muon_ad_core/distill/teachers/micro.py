@@ -36,6 +36,10 @@ class MicroTeacherFeatures(Teacher):
         self.stride = network.config.stride
         self.sites = tuple(name for name, _ in self._attentions)
 
+    def untrained(self, seed: int = 0) -> MicroTeacherFeatures:
+        """The control of this teacher: its shape and coefficient scale with random weights."""
+        return random_teacher(seed=seed, bfloat16=self._bfloat16, like=self._network)
+
     def encode(self, picture: Tensor) -> Tensor:
         return self._network.encode(picture)
 

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paint photographs in styles by a teacher, by the same network untrained, and by what both must beat.
+
+Every method is tried at three strengths on every pair, and compared at equal content: the style distance it reaches
+while the photograph is changed no more than by the teacher's picture of middle strength. The distances: patch sliced
+Wasserstein, and with --weights the style distance of SqueezeNet, which no teacher has seen. Direct optimisation of
+that network's features is the reference, which wins its own metric. See docs/synthesize.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muon_ad_core.errors import ParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from muon_ad_core.bench.benchmark import Measurement, Picture
+    from muon_ad_core.bench.picture_pairs import NamedPicture
+    from muon_ad_core.bench.synthesis_figures import Painted, PairResult
+    from muon_ad_core.bench.synthesis_methods import Method
+    from muon_ad_core.distill.teachers.base import Teacher
+    from muon_ad_core.metrics.perceptual import PerceptualNetwork
+
+OURS = "teacher"
+QUICK_PAIRS = 3
+SHEET_ROWS = 8
+QUALITY = 92
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``muon-ad bench synthesis``."""
+    parser.add_argument("--teacher", default="teacher", help="as for muon-ad synthesize (default: the built-in one)")
+    parser.add_argument("--contents", type=Path, metavar="FOLDER", help="photographs (default: scikit-image's)")
+    parser.add_argument("--styles", type=Path, metavar="FOLDER", help="styles (default: pictures of scikit-image)")
+    parser.add_argument("--photos", type=int, default=20, help="most photographs taken (default: %(default)s)")
+    parser.add_argument("--paintings", type=int, default=10, help="most styles taken (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=0, help="most pairs of them (default: all)")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_PAIRS} pairs and one control, a look")
+    parser.add_argument("--controls", type=int, default=3, help="seeds of the untrained network (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=256, help="side of the pictures (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=60, help="steps of each synthesis (default: %(default)s)")
+    parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 (safetensors): adds style distance, LPIPS for "
+                        "SSIM, and the reference")  # fmt: skip
+    parser.add_argument("--sheet", type=Path, metavar="PICTURE", help="write the contact sheet, too")
+
+
+def measure(args: argparse.Namespace) -> Measurement:
+    """Measure; raises a UserError when pictures, teacher or weights cannot be read."""
+    from muon_ad_core.bench.benchmark import LOWER, Measurement, Series
+    from muon_ad_core.bench.inputs import describe_input
+    from muon_ad_core.bench.picture_pairs import CONTENTS, STYLES, evenly_chosen, mixed_pairs, named_pictures
+    from muon_ad_core.bench.synthesis_figures import at_equal_content, summarise, table
+    from muon_ad_core.distill.picture_files import check_writable, write_rgb
+    from muon_ad_core.distill.teachers.loader import load_teacher
+    from muon_ad_core.metrics.perceptual import PerceptualNetwork
+
+    for name in ("photos", "paintings", "size", "steps"):
+        if getattr(args, name) < 1:
+            raise ParameterError(f"--{name} must be at least 1")
+    if args.pairs < 0 or args.controls < 0:
+        raise ParameterError("--pairs and --controls must not be negative")
+    if args.sheet is not None:
+        check_writable(args.sheet)
+    teacher = load_teacher(args.teacher)
+    network = PerceptualNetwork(args.weights) if args.weights is not None else None
+    contents = evenly_chosen(named_pictures(args.contents, CONTENTS), args.photos)
+    styles = evenly_chosen(named_pictures(args.styles, STYLES), args.paintings)
+    pairs = mixed_pairs(contents, styles)[: QUICK_PAIRS if args.quick else args.pairs or None]
+    methods = choose_methods(teacher, args.size, args.steps, 1 if args.quick else args.controls, args.weights)
+    results, rows = compare(methods, pairs, args.size, network, lambda line: print(line, flush=True))
+    figures = table(results, OURS)
+    measures = list(results[0].unchanged.style)
+    sheet = draw_sheet(rows[:SHEET_ROWS])
+    if args.sheet is not None:
+        write_rgb(args.sheet, sheet)
+    config = {
+        "teacher": teacher.name, "pairs": len(pairs), "photographs": len(contents), "styles": len(styles),
+        "size": args.size, "steps": args.steps, "content": _content_measure(network),
+        "weights": args.weights.name if args.weights else None,
+        "strengths": {method.name: list(method.strengths) for method in methods},
+    }  # fmt: skip
+    samples = {
+        f"{measure}, {name}": Series("", [values], LOWER)
+        for measure in measures
+        for name, values in at_equal_content(results, OURS, measure).items()
+    }
+    inputs = [describe_input(folder) for folder in (args.contents, args.styles) if folder is not None]
+    return Measurement(
+        config, {"methods": figures, "pairs": [_plain(result) for result in results]},
+        summarise(figures, OURS, measures), "\n".join(describe(figures, measures, network)), inputs, samples,
+        pictures=[_jpeg(sheet, [method.name for method in methods])],
+    )  # fmt: skip
+
+
+def choose_methods(teacher: Teacher, size: int, steps: int, controls: int, weights: Path | None) -> list[Method]:
+    """The teacher first; its untrained likeness by seed; the baseline; the reference where there are weights for it."""
+    from dataclasses import replace
+
+    from muon_ad_core.bench.synthesis_methods import attention_distillation, colour_moments, direct_optimisation
+    from muon_ad_core.distill.features import load_feature_network
+    from muon_ad_core.distill.synthesis_settings import SynthesisSettings
+    from muon_ad_core.distill.teachers.micro import MicroTeacherFeatures
+
+    settings = SynthesisSettings(size=size, steps=steps)
+    settings = replace(settings, objective=replace(settings.objective, target=teacher.target))
+    usual = settings.optimisation.content_weight
+    strengths = (4 * usual, usual, usual / 4)
+    methods = [attention_distillation(OURS, teacher, settings, strengths)]
+    if isinstance(teacher, MicroTeacherFeatures):
+        for seed in range(controls):
+            methods.append(attention_distillation(f"random {seed}", teacher.untrained(seed), settings, strengths))
+    methods.append(colour_moments())
+    if weights is not None:
+        methods.append(direct_optimisation(load_feature_network(weights)))
+    return methods
+
+
+def compare(
+    methods: Sequence[Method],
+    pairs: Sequence[tuple[NamedPicture, NamedPicture]],
+    size: int,
+    network: PerceptualNetwork | None,
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[list[PairResult], list[list[NDArray[np.uint8]]]]:
+    """Paint every pair by every method at every strength.
+
+    Returns the figures, and for every pair a row of pictures: photograph, style, and each method's at middle strength.
+    """
+    from muon_ad_core.bench.picture_pairs import central_square
+    from muon_ad_core.bench.synthesis_figures import PairResult
+
+    results, rows = [], []
+    for (content_name, photograph), (style_name, painting) in pairs:
+        content, style = central_square(photograph, size), central_square(painting, size)
+        painted: dict[str, list[Painted]] = {}
+        row = [content, style]
+        for method in methods:
+            pictures, painted[method.name] = [], []
+            for strength in method.strengths:
+                began = time.perf_counter()
+                pictures.append(method.paint(content, style, strength))
+                seconds = time.perf_counter() - began
+                painted[method.name].append(judge(pictures[-1], content, style, network, strength, seconds))
+            row.append(pictures[len(pictures) // 2])
+        name = f"{content_name} as {style_name}"
+        results.append(PairResult(name, judge(content, content, style, network), painted))
+        rows.append(row)
+        report(f"{len(results)} of {len(pairs)}: {name}")
+    return results, rows
+
+
+def judge(
+    picture: NDArray[np.uint8],
+    content: NDArray[np.uint8],
+    style: NDArray[np.uint8],
+    network: PerceptualNetwork | None,
+    strength: float = 0.0,
+    seconds: float = 0.0,
+) -> Painted:
+    """Distances of a picture from its photograph and its style."""
+    from muon_ad_core.bench.synthesis_figures import Painted
+    from muon_ad_core.metrics.image import ssim
+    from muon_ad_core.metrics.sliced_wasserstein import patch_sliced_wasserstein
+
+    distances = {"sliced_wasserstein": patch_sliced_wasserstein(picture, style)}
+    if network is None:
+        return Painted(strength, 1 - float(ssim(picture, content)), distances, seconds)
+    distances[f"style_distance[{network.name}]"] = float(network.style_distance(picture[None], style[None])[0])
+    return Painted(strength, float(network.lpips(picture[None], content[None])[0]), distances, seconds)
+
+
+def describe(
+    figures: dict[str, dict[str, Any]], measures: Sequence[str], network: PerceptualNetwork | None
+) -> list[str]:
+    """The table for a terminal."""
+    kinds = ("as painted", "equal content", "better than ours")
+    lines = [f"content: {_content_measure(network)}; at equal content: the distance reached where content is ours"]
+    if network is None:
+        lines.append("no --weights: no style distance by features, no direct optimisation to compare with")
+    for measure in measures:
+        headings = "".join(f"{kind:>18}" for kind in kinds)
+        lines += ["", f"{measure:24}{'content':>10}{headings}{'s a picture':>14}"]
+        for name, row in figures.items():
+            cells = "".join(f"{row[f'{measure}, {kind}']:>18.4f}" for kind in kinds)
+            lines.append(f"{name:24}{row['content']:>10.3f}{cells}{row['seconds']:>14.1f}")
+    return lines
+
+
+def draw_sheet(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """All pictures at their own size, a row each pair, with thin white lines between them."""
+    import cv2
+    import numpy as np
+
+    def framed(picture: NDArray[np.uint8]) -> Any:
+        return cv2.copyMakeBorder(picture, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+
+    return np.asarray(np.vstack([np.hstack([framed(picture) for picture in row]) for row in rows]), np.uint8)
+
+
+def _jpeg(sheet: NDArray[np.uint8], methods: Sequence[str]) -> Picture:
+    import cv2
+
+    from muon_ad_core.bench.benchmark import Picture
+
+    jpeg = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    return Picture(f"Columns: photograph, style, {', '.join(methods)}, each at its middle strength", jpeg)
+
+
+def _content_measure(network: PerceptualNetwork | None) -> str:
+    return "1 - SSIM" if network is None else f"LPIPS[{network.name}]"
+
+
+def _plain(result: PairResult) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(result)
