@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ NOT_PRUNED = "none"
 class Contender:
     """One level of a package.
 
-    method, rate: how it was pruned, and how much of it (0..1); optimizer: that trained it, "" where it is not told.
+    method, rate: how it was pruned, and how much of it (0..1). origin: what was pruned, and the run that pruned it and
+    trained what was left. optimizer: that trained it, "" where it is not told.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Contender:
     level: Level
     method: str = NOT_PRUNED
     rate: float = 0.0
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def optimizer(self) -> str:
@@ -86,6 +88,20 @@ def shown_pruned(contenders: Sequence[Contender]) -> Contender | None:
     return min(ours, key=lambda contender: abs(contender.rate - PRUNED_RATE), default=None)
 
 
+def twins(contenders: Sequence[Contender], method: str) -> list[tuple[Contender, Contender]]:
+    """Pairs pruned by this project's method and by another, of the same network, at the rate that stands for all, in
+    runs of the same length with the same optimiser."""
+    shown = shown_pruned(contenders)
+    pruned = [each for each in contenders if each.kind == PRUNED and each.origin and shown and each.rate == shown.rate]
+    return [
+        (ours, other)
+        for ours in pruned
+        for other in pruned
+        if (ours.method, other.method) == (OUR_METHOD, method)
+        and (ours.origin, ours.optimizer) == (other.origin, other.optimizer)
+    ]
+
+
 def _whole_package(folder: Path) -> Contender:
     package = EnginePackage.load(folder)
     level = package.levels[0]
@@ -93,6 +109,6 @@ def _whole_package(folder: Path) -> Contender:
 
 
 def _pruned(name: str, package: EnginePackage, level: Level, pruning: dict[str, Any]) -> Contender:
-    return Contender(
-        name, PRUNED, package, level, str(pruning.get("method", NOT_PRUNED)), float(pruning.get("rate", 0))
-    )
+    method, rate = str(pruning.get("method", NOT_PRUNED)), float(pruning.get("rate", 0))
+    origin: dict[str, Any] = {key: pruning[key] for key in ("start", "run") if key in pruning}
+    return Contender(name, PRUNED, package, level, method, rate, origin)

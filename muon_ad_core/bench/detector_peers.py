@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from muon_ad_core.detect.foreign import ForeignDetector, write_foreign_package
 from muon_ad_core.distill.coco_classes import COCO_CLASSES
 from muon_ad_core.engine.package import EnginePackage
+from muon_ad_core.engine.runtime import NCNN_SUFFIX
 from muon_ad_core.errors import ParameterError
 
 # YOLOX before release 0.1.1, its focus layer taken out of the graph: ImageNet's mean and deviation, RGB.
@@ -37,11 +40,16 @@ def known_peers(folder: Path) -> Mapping[str, ForeignDetector]:
 def open_peers(folder: Path, packages: Path) -> dict[str, EnginePackage]:
     """Packages, written below `packages`, of the peers whose files lie in `folder`; its own packages come as they are.
 
-    Raises ParameterError when there is neither.
+    Those that only ncnn reads are left out where it is not installed, and standard error says so. Raises ParameterError
+    when there is none.
     """
     found = {path.parent.name: EnginePackage.load(path.parent) for path in sorted(folder.glob("*/manifest.json"))}
     for name, peer in known_peers(folder).items():
-        if peer.file.is_file():
+        if not peer.file.is_file():
+            continue
+        if peer.file.suffix == NCNN_SUFFIX and not importlib.util.find_spec("ncnn"):
+            print(f"{name} is left out: it needs ncnn (pip install ncnn)", file=sys.stderr)
+        else:
             found[name] = write_foreign_package(peer, packages / name)
     if not found:
         files = ", ".join(peer.file.name for peer in known_peers(folder).values())

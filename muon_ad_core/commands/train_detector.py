@@ -189,7 +189,10 @@ def _write(
     if args.prune:
         start = EnginePackage.load(find_engine(args.start)).manifest
         source = f"{start['name']} {start['version']}"
-        fields["pruning"] = {"method": args.prune_method, "rate": args.prune, "start": source}
+        fields["pruning"] = {
+            "method": args.prune_method, "rate": args.prune, "start": source,
+            "run": {"steps": args.steps, "minutes": args.minutes, "seed": args.seed},
+        }  # fmt: skip
     finish_package(target, fields, {})
     if args.validation:
         finish_package(target, fields, measure(target, *file_and_folder(args.validation)))

@@ -14,7 +14,15 @@ import pytest
 
 from muon_ad_core import cli
 from muon_ad_core.bench.benchmark import Measurement
-from muon_ad_core.bench.detector_contenders import OURS, PEER, PRUNED, our_contenders, pruned_contenders, shown_pruned
+from muon_ad_core.bench.detector_contenders import (
+    OURS,
+    PEER,
+    PRUNED,
+    our_contenders,
+    pruned_contenders,
+    shown_pruned,
+    twins,
+)
 from muon_ad_core.bench.detector_figures import Row, describe, summarise, tables
 from muon_ad_core.bench.intervals import paired_ratio_interval
 from muon_ad_core.bench.paper_tables import fill
@@ -38,7 +46,8 @@ def copy_package(target: Path, **manifest: Any) -> Path:
 def pruned_folder(tmp_path: Path) -> Path:
     """A folder of packages as training writes them, which are not really pruned."""
     for method, rate in (("gradual", 0.4), ("gradual", 0.8), ("random", 0.4)):
-        copy_package(tmp_path / "table" / f"{method}-{rate}", pruning={"method": method, "rate": rate})
+        pruning = {"method": method, "rate": rate, "start": "detector 1", "run": {"steps": 200, "seed": 5}}
+        copy_package(tmp_path / "table" / f"{method}-{rate}", pruning=pruning)
     return tmp_path / "table"
 
 
@@ -91,6 +100,8 @@ def test_the_summary_compares_like_with_like(pruned_folder: Path) -> None:
         row("int8", OURS, 2.0, 0.30),
         row("float", OURS, 8.0, 0.31, precision="float32"),
         row("gradual-0.4", PRUNED, 1.0, 0.28, method="gradual", rate=0.4, parameters=2_000_000),
+        row("gradual-0.8", PRUNED, 0.5, 0.10, method="gradual", rate=0.8),
+        row("random-0.4", PRUNED, 1.0, 0.21, method="random", rate=0.4),
         row("NanoDet", PEER, 30.0, 0.24),
     ]
     summary, missing = summarise(contenders, rows)
@@ -98,13 +109,24 @@ def test_the_summary_compares_like_with_like(pruned_folder: Path) -> None:
     assert summary["int8_ap_drop"] == pytest.approx(0.01)
     assert (summary["pruned_speedup"], summary["pruned_ap_drop"]) == (2.0, pytest.approx(0.02))
     assert (summary["ms NanoDet"], summary["ap NanoDet"], summary["pruned_rate"]) == (30.0, 0.24, 0.4)
-    assert not missing
+    assert summary["pruned_ap_lead_random"] == pytest.approx(0.07)
+    assert set(missing) == {"pruned_ap_lead_magnitude", "pruned_ap_lead_layerdrop"}
     titles = {table["title"]: table["rows"] for table in tables(rows)}
     assert [line[0] for line in titles["Networks side by side"]] == ["int8", "float", "NanoDet"]
     assert [line[:4] for line in titles["Pruning"]] == [
         ["0 %", "none", "muon", "int8"],
         ["40 %", "gradual", "muon", "gradual-0.4"],
+        ["40 %", "random", "muon", "random-0.4"],
+        ["80 %", "gradual", "muon", "gradual-0.8"],
     ]
+
+
+def test_methods_are_compared_only_when_nothing_else_differs(pruned_folder: Path, tmp_path: Path) -> None:
+    longer = {"method": "gradual", "rate": 0.4, "start": "detector 1", "run": {"steps": 900, "seed": 5}}
+    folders = [str(pruned_folder), str(copy_package(tmp_path / "longer", pruning=longer))]
+    pairs = twins(pruned_contenders(folders), "random")
+    assert [(ours.name, other.name) for ours, other in pairs] == [("gradual-0.4", "random-0.4")]
+    assert twins(pruned_contenders(folders), "magnitude") == []
 
 
 def test_what_was_not_measured_has_a_reason_and_no_figure() -> None:
@@ -145,7 +167,7 @@ def test_a_short_run(pruned_folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert summary["ap50"] == summary["person_ap50"] == pytest.approx(1.0)
     assert summary["ms"] > summary["decode_ms"] > 0
     assert summary["pruned_ap_drop"] == summary["ap peer"] - summary["ap_int8"] == 0.0
-    assert summary["pruned_speedup"] > 0 and not result["results"]["missing"]
+    assert summary["pruned_speedup"] > 0 and "pruned_ap_drop" not in result["results"]["missing"]
     assert {len(run) for series in result["samples"].values() for run in series["runs"]} == {2}
     assert result["stalls"] is not None
     assert [network["kind"] for network in result["results"]["networks"]] == [OURS, OURS, PRUNED, PEER]

@@ -215,7 +215,9 @@ def test_command_prunes_trains_on_and_resumes(coco_file: Path, tmp_path: Path) -
         package = EnginePackage.load(tmp_path / method / "detector")
         assert package.manifest["levels"][0]["macs"] <= 0.8 * EnginePackage.load(start).manifest["levels"][0]["macs"]
         assert package.manifest["training"]["steps_done"] == done
-        assert package.manifest["pruning"] == {"method": method, "rate": 0.2, "start": "whole 0.0.1"}
+        length = {"steps": 10, "minutes": 0.0, "seed": 0}
+        told = {"method": method, "rate": 0.2, "start": "whole 0.0.1", "run": length}
+        assert package.manifest["pruning"] == told
         assert train_detector.run(command_line(*common, *run, "--steps", "20")) == 0
         resumed = EnginePackage.load(tmp_path / method / "detector")
         assert resumed.manifest["training"]["steps_done"] == 2 * done
