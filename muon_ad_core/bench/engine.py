@@ -2,7 +2,8 @@
 """The style engine's speed, uint8 frame to uint8 frame: levels, runtimes, thread counts and sizes, with peers.
 
 Each size is one interleaved run of ours, of a Johnson network and of a MicroAST-shaped one in ONNX Runtime and
-OpenVINO; their weights are random, as speed does not depend on them. They need PyTorch; those of --johnson need ncnn.
+OpenVINO; their weights are random, as speed does not depend on them, unless --johnson-graphs names trained ones. They
+need PyTorch; those of --johnson need ncnn.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, nargs="+", help="thread counts (default: 1, and all processors)")
     parser.add_argument(
         "--johnson", type=Path, metavar="FOLDER", help="Johnson networks in ncnn's format, timed at the first size"
+    )
+    parser.add_argument(
+        "--johnson-graphs", type=Path, metavar="FOLDER", help="what muon-ad train johnson wrote, in place of its like"
     )
     parser.add_argument("--no-peers", action="store_true", help="only this project's engine")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each contender (default: 9)")
@@ -67,6 +71,8 @@ def measure(args: argparse.Namespace) -> Measurement:
     measured: dict[tuple[int, int], list[Contender]] = {}
     with tempfile.TemporaryDirectory() as folder, Witness() as witness:
         graphs, left_out = ({}, "peers were not asked for") if args.no_peers else export_peers(Path(folder))
+        if args.johnson_graphs and not args.no_peers:
+            graphs |= _trained(args.johnson_graphs)
         for size in sizes:
             contenders = [*_ours(package, threads)]
             # ncnn's take over a second a frame: once is enough.
@@ -131,6 +137,14 @@ def _peers(graphs: dict[str, Path], johnson: Path | None, threads: int) -> Itera
     if johnson is not None:
         for name, painter in open_ncnn(johnson, threads):
             yield Contender(name, painter)
+
+
+def _trained(folder: Path) -> dict[str, Path]:
+    """The first trained network: they differ in nothing but weights."""
+    from muon_ad_core.bench.style_peers import JOHNSON, int8_graph, trained_johnson
+
+    graph = next(iter(trained_johnson(folder).values()))
+    return {f"{JOHNSON} float": graph, f"{JOHNSON} int8": int8_graph(graph)}
 
 
 def _gone(frame: object) -> None:

@@ -6,34 +6,56 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
-
-if TYPE_CHECKING:
-    from torch import nn
+from muon_ad_core.errors import ParameterError
 
 Painter = Callable[[np.ndarray], Any]
 """Stylises an RGB uint8 frame (H, W, 3)."""
 JOHNSON, MICRO_AST = "Johnson", "MicroAST-shaped"
 ORT = "ONNX Runtime float32"
 CALIBRATION_SHAPE = (1, 128, 160, 3)
+FLOAT_GRAPH, INT8_GRAPH = ".float.onnx", ".int8.onnx"
 NCNN_GRAPH, NCNN_INPUT, NCNN_OUTPUT = "styletransfer.param.bin", 0, 74
 
 
 def export_peers(folder: Path) -> tuple[dict[str, Path], str]:
-    """ONNX graphs of the peers, by network and "float" or "int8"; without PyTorch none, and the reason."""
+    """ONNX graphs of the peers, by network and "float" or "int8"; without PyTorch none, and the reason.
+
+    Their weights are random.
+    """
     missing = [module for module in ("torch", "onnx", "onnxruntime") if importlib.util.find_spec(module) is None]
     if missing:
         return {}, f"the networks of others are left out: {missing[0]} is not installed (requirements/train.txt)"
+    import torch
+
+    from muon_ad_core.compress.frame_graphs import export_frame_network
     from muon_ad_core.nets.peers import johnson_network, micro_ast_network
 
     graphs: dict[str, Path] = {}
+    torch.manual_seed(0)
     for name, build in ((JOHNSON, johnson_network), (MICRO_AST, micro_ast_network)):
-        graphs |= {f"{name} {kind}": path for kind, path in _export(build, folder / name)}
+        random = np.random.default_rng(0)
+        frames = (random.integers(0, 256, CALIBRATION_SHAPE, np.uint8) for _ in range(2))
+        floating, int8 = export_frame_network(build(), folder / name, frames)
+        graphs |= {f"{name} float": floating, f"{name} int8": int8}
     return graphs, ""
+
+
+def trained_johnson(folder: Path) -> dict[str, Path]:
+    """Float graphs by style of what `muon-ad train johnson` wrote; raises ParameterError when there are none."""
+    graphs = {path.name.removesuffix(FLOAT_GRAPH): path for path in sorted(folder.glob(f"*{FLOAT_GRAPH}"))}
+    if not graphs:
+        raise ParameterError(f"{folder} has no STYLE{FLOAT_GRAPH}: name the output folder of muon-ad train johnson")
+    return graphs
+
+
+def int8_graph(path: Path) -> Path:
+    """The INT8 graph beside a float graph."""
+    return path.with_name(path.name.removesuffix(FLOAT_GRAPH) + INT8_GRAPH)
 
 
 def open_peers(graphs: Mapping[str, Path], threads: int) -> Iterator[tuple[str, Painter]]:
@@ -112,21 +134,3 @@ class NcnnPainter:
 def _in_onnxruntime(path: Path, threads: int) -> Painter:
     graph = OnnxRuntimeGraph(path, threads)
     return lambda frame: graph.run({"frame": frame[None]})["painted"]
-
-
-def _export(build: Callable[[], nn.Module], stem: Path) -> Iterator[tuple[str, Path]]:
-    import torch
-
-    from muon_ad_core.compress.export import export_onnx
-    from muon_ad_core.compress.quantise import quantise
-    from muon_ad_core.nets.peers import FrameNetwork
-
-    torch.manual_seed(0)
-    sizes = {1: "rows", 2: "columns"}
-    floating, int8 = (stem.with_name(f"{stem.name}.{kind}.onnx") for kind in ("float", "int8"))
-    example = {"frame": torch.zeros(CALIBRATION_SHAPE, dtype=torch.uint8)}
-    export_onnx(FrameNetwork(build()), example, ["painted"], floating, {"frame": sizes, "painted": sizes})
-    yield "float", floating
-    random = np.random.default_rng(0)
-    quantise(floating, int8, ({"frame": random.integers(0, 256, CALIBRATION_SHAPE, np.uint8)} for _ in range(2)))
-    yield "int8", int8

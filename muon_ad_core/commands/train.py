@@ -18,6 +18,7 @@ NETWORKS = {
         "muon_ad_core.commands.train_student",
         "the student that paints frames, and its style encoder",
     ),
+    "johnson": ("muon_ad_core.commands.train_johnson", "a Johnson network for each style, to compare the student with"),
     "teacher": ("muon_ad_core.commands.train_teacher", "the micro teacher of muon-ad synthesize"),
     "detector": ("muon_ad_core.commands.train_detector", "the object detector"),
 }

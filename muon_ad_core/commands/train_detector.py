@@ -103,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
 def _trainer(args: argparse.Namespace, lesson: Lesson, recipe: DetectorTraining, classes: int) -> DetectorTrainer:
     """The run that args tell of: new, from a package's weights, from what pruning left of them, or resumed."""
     from muon_ad_core.commands.train_loop import CHECKPOINT
-    from muon_ad_core.distill.detector_pruning import GRADUAL_SHARE, DetectorPruning
+    from muon_ad_core.compress.gradual import GRADUAL_SHARE
+    from muon_ad_core.distill.detector_pruning import DetectorPruning
     from muon_ad_core.distill.detector_trainer import DetectorTrainer, checkpoint_shape
     from muon_ad_core.nets.detector import DetectorShape
 
@@ -166,12 +167,12 @@ def _prune_gradually(
 ) -> DetectorNet:
     """What is left of a network after a run that silences more and more of its channels."""
     from muon_ad_core.commands.train_loop import resume_if_interrupted, train_with_progress
-    from muon_ad_core.distill.detector_pruning import GradualPruning
+    from muon_ad_core.distill.detector_pruning import DetectorGradualPruning
     from muon_ad_core.distill.detector_trainer import DetectorTrainer
 
     trainer = DetectorTrainer(network.shape, lesson, recipe)
     trainer.start_from(network)
-    pruning = GradualPruning(trainer, rate)
+    pruning = DetectorGradualPruning(trainer, rate)
     resume_if_interrupted(trainer, folder, pruning)
     train_with_progress(trainer, folder, pruning)
     return pruning.finish()

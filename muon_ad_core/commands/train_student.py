@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the student and its style encoder on a folder of photographs and a folder of style pictures.
+"""Train the student and its style encoder on a folder of photographs and a folder of style pictures, or prune one.
 
 Runs on any pictures (COCO and WikiArt folders, too); an index.csv beside the styles (file, artist, work) tells
 their origin. The run folder keeps a checkpoint: the same command goes on where it stopped.
@@ -9,56 +9,153 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muon_ad_core.errors import UserError
+
+if TYPE_CHECKING:
+    from muon_ad_core.distill.student_trainer import StudentTrainer, StudentTraining, StyledStudent
+    from muon_ad_core.engine.package import EnginePackage
+
+LATENCIES = "latencies.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--photos", type=Path, required=True, help="folder of training photographs")
-    parser.add_argument("--styles", type=Path, required=True, help="folder of style pictures")
+    from muon_ad_core.commands.painting_options import add_painting_options
+
+    add_painting_options(parser)
     parser.add_argument("--extra-styles", type=Path, help="further pictures that teach the encoder, not shipped")
-    parser.add_argument(
-        "--ship", nargs="+", metavar="NAME", help="styles to ship (file names without suffix; default: all)"
-    )
-    parser.add_argument(
-        "--features", type=Path, required=True, help="SqueezeNet 1.1 weights (safetensors, torchvision names)"
-    )
     parser.add_argument("--validation", type=Path, help="photographs for contact sheets and the INT8 check")
-    parser.add_argument(
-        "--run", type=Path, required=True, dest="run_folder", help="folder of checkpoint, log and sheets"
-    )
+    parser.add_argument("--sheet-every", type=int, default=1000, help="steps between sheets (default %(default)s)")
     parser.add_argument("--output", type=Path, help="engine package to write at the end (default: RUN/engine)")
-    parser.add_argument("--data-note", default="", help="origin and licences of the pictures, for the model card")
-    parser.add_argument("--steps", type=int, default=20_000, help="optimiser steps (default %(default)s)")
-    parser.add_argument("--batch", type=int, default=2, help="photographs a step (default %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--start", metavar="PACKAGE", help="engine package (folder or name) whose weights to start from"
+    )
+    parser.add_argument(
+        "--frozen-codes", action="store_true", help="train neither encoder nor codes: styles stay those of --start"
+    )
+    parser.add_argument("--width", type=int, help="channels of the body of a new student (default 128)")
+    parser.add_argument(
+        "--prune",
+        type=float,
+        metavar="RATE",
+        help="share of the start package's work to remove, 0..1: first part of the run; the rest trains what is left",
+    )
+    parser.add_argument(
+        "--prune-method",
+        default="gradual",
+        metavar="METHOD",
+        help="gradual (measured time says where, importance from the training's gradients what; default), or at once: "
+        "magnitude, random, layerdrop (whole blocks)",
+    )
     parser.add_argument("--version", default="0.1.0", help="version written to the package (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    import cv2
+    import torch
 
-    from muon_ad_core.distill.pictures import list_styles
+    from muon_ad_core.commands.train_loop import train_with_progress
     from muon_ad_core.distill.student_package import write_student_package
-    from muon_ad_core.distill.student_trainer import StudentTrainer, StudentTraining
+    from muon_ad_core.distill.validation_sheet import SheetWriter
 
-    trainer = StudentTrainer(
-        StudentTraining(
-            photos=args.photos, styles=args.styles, extra_styles=args.extra_styles, features=args.features,
-            run=args.run_folder, validation=args.validation, data_note=args.data_note, steps=args.steps,
-            batch=args.batch, threads=args.threads, seed=args.seed,
-            shipped=args.ship or [style.name for style in list_styles(args.styles)],
-        )
-    )  # fmt: skip
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns) as progress:
-        task = progress.add_task("", total=args.steps, completed=trainer.step)
-
-        def report(step: int, losses: dict[str, float]) -> None:
-            text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            progress.update(task, completed=step, description=text)
-
-        trainer.train(report)
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    package = _start_package(args)
+    recipe = _recipe(args, package)
+    args.run_folder.mkdir(parents=True, exist_ok=True)
+    trainer = _trainer(args, recipe, package)
+    sheets = SheetWriter(trainer, args.validation, args.run_folder, args.sheet_every) if args.validation else None
+    train_with_progress(trainer, args.run_folder, sheets)
     output = args.output or args.run_folder / "engine"
-    write_student_package(trainer, output, args.version)
+    pruning = None
+    if args.prune and package:
+        pruning = {"method": args.prune_method, "rate": args.prune, "start": f"{package.name} {package.version}"}
+    write_student_package(trainer, output, args.version, args.validation, pruning)
     print(f"engine package: {output}")
     return 0
+
+
+def _start_package(args: argparse.Namespace) -> EnginePackage | None:
+    from muon_ad_core.compress.gradual import check_pruning
+    from muon_ad_core.engine.package import EnginePackage, find_engine
+
+    if args.prune is not None:
+        check_pruning(args.prune, args.prune_method)
+    if args.start:
+        if args.width:
+            raise UserError("a start package has its width: leave out --width, or prune it.")
+        return EnginePackage.load(find_engine(args.start))
+    if args.prune is not None or args.frozen_codes:
+        raise UserError("say which trained student to start from: --start PACKAGE.")
+    return None
+
+
+def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentTraining:
+    from muon_ad_core.commands.painting_options import painting_recipe
+    from muon_ad_core.distill.pictures import list_styles
+    from muon_ad_core.distill.student_trainer import StudentTraining
+
+    names = args.ship
+    if names is None and package is not None:
+        names = [style["name"] for style in package.manifest["styles"]]
+    if names is None:
+        names = [style.name for style in list_styles(args.styles)]
+    # Pruned levels share the codes of the whole one.
+    frozen = args.frozen_codes or args.prune is not None
+    return StudentTraining(
+        styles=args.styles, extra_styles=args.extra_styles, shipped=names, frozen_codes=frozen, **painting_recipe(args)
+    )
+
+
+def _trainer(args: argparse.Namespace, recipe: StudentTraining, package: EnginePackage | None) -> StudentTrainer:
+    """The run that args tell of: new, from a package's weights, from what pruning left of them, or resumed."""
+    from dataclasses import replace
+
+    from muon_ad_core.commands.train_loop import CHECKPOINT
+    from muon_ad_core.compress.gradual import GRADUAL_SHARE
+    from muon_ad_core.distill.student_trainer import StudentTrainer, checkpoint_config
+    from muon_ad_core.nets.student import StudentConfig
+
+    gradual = args.prune is not None and args.prune_method == "gradual"
+    rest = recipe.part(1 - GRADUAL_SHARE) if gradual else recipe
+    checkpoint = args.run_folder / CHECKPOINT
+    if checkpoint.is_file():
+        trainer = StudentTrainer(replace(rest, network=checkpoint_config(checkpoint)))
+        trainer.load(checkpoint)
+        return trainer
+    if package is None:
+        return StudentTrainer(replace(rest, network=StudentConfig(width=args.width or StudentConfig.width)))
+    from muon_ad_core.distill.student_package import load_student
+
+    model = load_student(package)
+    shipped = [style["name"] for style in package.manifest["styles"]]
+    if gradual:
+        first = replace(recipe.part(GRADUAL_SHARE), network=model.student.config)
+        model = _prune_gradually(args, first, model, shipped)
+        shipped = recipe.shipped
+    elif args.prune is not None:
+        from muon_ad_core.distill.student_pruning import prune_at_once
+
+        model = prune_at_once(model, args.prune, args.prune_method, args.seed)
+    trainer = StudentTrainer(replace(rest, network=model.student.config))
+    trainer.start_from(model, shipped)
+    return trainer
+
+
+def _prune_gradually(
+    args: argparse.Namespace, recipe: StudentTraining, model: StyledStudent, shipped: list[str]
+) -> StyledStudent:
+    """What is left of a student after a run that silences more and more of its channels."""
+    from muon_ad_core.commands.train_loop import resume_if_interrupted, train_with_progress
+    from muon_ad_core.distill.student_latency import MeasuredLatency
+    from muon_ad_core.distill.student_pruning import StudentGradualPruning
+    from muon_ad_core.distill.student_trainer import StudentTrainer
+
+    trainer = StudentTrainer(recipe)
+    trainer.start_from(model, shipped)
+    folder = args.run_folder / "pruning"
+    pruning = StudentGradualPruning(trainer, args.prune, MeasuredLatency(folder / LATENCIES, args.threads))
+    resume_if_interrupted(trainer, folder, pruning)
+    train_with_progress(trainer, folder, pruning)
+    return pruning.finish()

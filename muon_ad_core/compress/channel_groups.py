@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch_pruning
@@ -25,7 +25,7 @@ class ChannelGroup:
         name: of the first layer in execution order.
         layers: names of the convolutions that write these channels.
         readers: names of the convolutions that read them.
-        norms: names of the batch normalisations behind them.
+        norms: names of the batch normalisations or modulations behind them.
         width: channels.
         depth: place of the first layer in execution order, 0 (first layer of the network) to 1 (last).
     """
@@ -36,6 +36,16 @@ class ChannelGroup:
     norms: tuple[str, ...]
     width: int
     depth: float
+
+
+class RemovableGroups(Protocol):
+    """Channel groups of one network, and how to remove from them."""
+
+    @property
+    def groups(self) -> Sequence[ChannelGroup]: ...
+
+    def remove(self, group: ChannelGroup, channels: Sequence[int]) -> None:
+        """Remove channels of a group physically from all layers that write or read them."""
 
 
 class ChannelGroups:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from muon_ad_core.compress.channel_groups import ChannelGroup, ChannelGroups
+from muon_ad_core.compress.channel_groups import ChannelGroup, RemovableGroups
 from muon_ad_core.compress.importance import group_scores
 from muon_ad_core.distill.curriculum import phase, retention
 
@@ -28,7 +28,7 @@ class ChannelPruner:
     is to go as a whole (`dissolved`).
     """
 
-    def __init__(self, groups: ChannelGroups, targets: Mapping[str, int]) -> None:
+    def __init__(self, groups: RemovableGroups, targets: Mapping[str, int]) -> None:
         self._groups = groups
         self._targets = dict(targets)
         self.kept = {group.name: torch.ones(group.width, dtype=torch.bool) for group in groups.groups}
@@ -90,4 +90,5 @@ def _threshold(importance: Tensor, progress: float) -> float:
 @torch.no_grad()
 def _zero(layer: nn.Module, kept: Tensor) -> None:
     for parameter in layer.parameters():
-        parameter[~kept] = 0.0
+        # A modulation holds several numbers for each channel, all channels' first ones before the second ones.
+        parameter[~kept.repeat(len(parameter) // len(kept))] = 0.0

@@ -24,21 +24,21 @@ def sensitivity_curves(
     scores: Mapping[str, Tensor],
     dissolvable: Iterable[str],
     loss: Callable[[Network], float],
+    widths: Callable[[int], Sequence[int]] = lambda width: [halved(width)] if halved(width) else [],
 ) -> dict[str, Curve]:
     """{group name: its curve} of the loss with the least important channels silenced.
 
     scores: {layer name: (channels,)}; dissolvable: names of groups that may lose all channels; loss: of a network in
-    training mode, after it has seen enough for its batch normalisations to settle (their averages are reset before).
+    training mode, after it has seen enough for its batch normalisations to settle (their averages are reset before);
+    widths: those to try of a group of some width, falling, without 0.
     """
     whole = loss(_settling(network))
     curves: dict[str, Curve] = {}
     for group in groups:
-        widths = [halved(group.width)] if halved(group.width) else []
-        if group.name in dissolvable:
-            widths.append(0)
+        tried = [*widths(group.width), *([0] if group.name in dissolvable else [])]
         order = group_scores(group, scores).argsort(descending=True)
         curve = [(group.width, whole)]
-        for width in widths:
+        for width in tried:
             kept = torch.zeros(group.width, dtype=torch.bool).index_fill_(0, order[:width], True)
             narrowed = _settling(network)
             silence(narrowed, group, kept)

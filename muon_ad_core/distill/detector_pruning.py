@@ -7,30 +7,23 @@ with a teacher's features. Removable are the channels inside the residual blocks
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from muon_ad_core.compress import importance
-from muon_ad_core.compress.allocation import channel_costs, cheapest_widths, uniform_widths
+from muon_ad_core.compress.allocation import Widths, channel_costs, cheapest_widths, evenly_spaced, uniform_widths
 from muon_ad_core.compress.channel_groups import ChannelGroup, ChannelGroups
 from muon_ad_core.compress.export import layer_macs
+from muon_ad_core.compress.gradual import GradualPruning, check_pruning, convolutions
 from muon_ad_core.compress.pruning import ChannelPruner
 from muon_ad_core.compress.sensitivity import sensitivity_curves
 from muon_ad_core.distill.detector_trainer import DetectorTrainer
-from muon_ad_core.errors import UserError
 from muon_ad_core.nets.detector import INPUT_BLOCK, DetectorNet, DetectorShape
 
-METHODS = ("gradual", "magnitude", "random", "layerdrop")
-GRADUAL_SHARE = 0.3
-"""Of a run: the channels go during its first part, the rest trains what is left."""
-FIRST_CHOICE = 20  # updates before gradients tell anything
-CHOOSE_EVERY = 10
 SETTLING_BATCHES, JUDGING_BATCHES = 6, 4
 TRACED_SIDE = 64
 
@@ -44,95 +37,52 @@ class DetectorPruning:
 
     Attributes:
         rate: share of the multiply-accumulates that goes at least, 0 < rate < 1, as far as there is enough to remove.
-        method: "gradual" (the project's: how much of each group by what the loss says of doing without it, which
-            channels by importance from the training's gradients, little by little by the retention schedule), or at
-            once and everywhere alike: "magnitude" (smallest filters), "random", "layerdrop" (whole blocks).
+        method: of `gradual.METHODS`.
     """
 
     rate: float
     method: str = "gradual"
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate < 1:
-            raise UserError(f"the pruning rate must be between 0 and 1, not {self.rate:g}.")
-        if self.method not in METHODS:
-            raise UserError(f'unknown pruning method "{self.method}": choose {", ".join(METHODS)}.')
+        check_pruning(self.rate, self.method)
 
 
-class GradualPruning:
-    """Silences channels of a trainer's network over its run: call `after_step()` after each of its updates, and
-    `finish()` at the end to remove them."""
+class DetectorGradualPruning(GradualPruning[DetectorNet]):
+    """Follows a trainer's run, see `GradualPruning`; rate: as of `DetectorPruning`."""
 
     def __init__(self, trainer: DetectorTrainer, rate: float) -> None:
-        self._trainer = trainer
+        super().__init__(trainer, channel_groups(trainer.network), trainer.recipe.weight_decay)
+        self._detector_trainer = trainer
         self._rate = rate
-        self._groups = channel_groups(trainer.network)
-        self._importance = importance.GradientImportance(_layers(trainer.network), trainer.recipe.weight_decay)
-        self._pruner = ChannelPruner(self._groups, {group.name: group.width for group in self._groups.groups})
 
-    def after_step(self) -> None:
-        """Take in the gradients of an update and silence what has to go by now."""
-        self._importance.update()
-        step = self._trainer.step
-        if step == FIRST_CHOICE:
-            self._plan()
-        if step >= FIRST_CHOICE and step % CHOOSE_EVERY == 0:
-            self._pruner.choose(self._importance.scores(), self._trainer.progress)
-        self._silence()
-
-    def finish(self) -> DetectorNet:
-        """The trainer's network without the channels and blocks that have to go."""
-        if self._trainer.step < FIRST_CHOICE:
-            self._plan()
-        self._pruner.choose(self._importance.scores(), 1.0)
-        self._silence()
-        dissolved = {_block_of(group) for group in self._pruner.dissolved()}
-        self._pruner.remove()
-        return without_blocks(self._trainer.network, dissolved)
-
-    def save(self, file: Path) -> None:
-        """Write what goes with the trainer's checkpoint."""
-        torch.save({"importance": self._importance.state_dict(), "pruner": self._pruner.state_dict()}, file)
-
-    def load(self, file: Path) -> None:
-        """Continue from a state written by save(). Raises UserError when it cannot be read."""
-        try:
-            state = torch.load(file, weights_only=True)
-            self._importance.load_state_dict(state["importance"])
-            self._pruner.load_state_dict(state["pruner"])
-        except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise UserError(f"cannot resume from {file}, it is damaged: delete its folder to start again.") from error
-
-    def _plan(self) -> None:
-        """Find out how much of each group is to go."""
-        network, groups = self._trainer.network, self._groups.groups
+    def plan(self, scores: Mapping[str, Tensor]) -> Widths:
+        network, groups = self.trainer.network, self.groups.groups
         dissolvable = [group.name for group in groups if group.name.startswith("stages.")]
-        scores = self._importance.scores()
         curves = sensitivity_curves(network, groups, scores, dissolvable, self._loss_once_settled)
         macs = layer_macs(network, torch.zeros(1, 3, TRACED_SIDE, TRACED_SIDE))
-        costs = channel_costs(groups, macs)
-        self._pruner = ChannelPruner(self._groups, cheapest_widths(curves, costs, self._rate * sum(macs.values())))
+        return cheapest_widths(curves, channel_costs(groups, macs), self._rate * sum(macs.values()))
+
+    def dissolve(self, network: DetectorNet, group: ChannelGroup) -> None:
+        stage, block = _block_of(group)
+        norm = network.get_submodule(f"stages.{stage}.{block + 1}.second.norm")
+        for parameter in norm.parameters():  # else it goes on adding a constant
+            parameter.data.zero_()
+
+    def rebuild(self, network: DetectorNet, dissolved: list[ChannelGroup]) -> DetectorNet:
+        return without_blocks(network, {_block_of(group) for group in dissolved})
 
     @torch.no_grad()
     def _loss_once_settled(self, network: DetectorNet) -> float:
         """The loss of a network whose batch normalisations have yet to settle."""
-        recipe = self._trainer.recipe
+        trainer = self._detector_trainer
+        recipe = trainer.recipe
         total = 0.0
         for index in range(SETTLING_BATCHES + JUDGING_BATCHES):
             network.train(index < SETTLING_BATCHES)
-            batch = self._trainer.lesson.batch(recipe.seed + 1, index, recipe.batch, recipe.size, 0.0)
-            loss = self._trainer.losses(batch, network)["total"]
+            batch = trainer.lesson.batch(recipe.seed + 1, index, recipe.batch, recipe.size, 0.0)
+            loss = trainer.losses(batch, network)["total"]
             total += float(loss) if index >= SETTLING_BATCHES else 0.0
         return total / JUDGING_BATCHES
-
-    def _silence(self) -> None:
-        for network in (self._trainer.network, self._trainer.average):
-            self._pruner.silence(network)
-            for group in self._pruner.dissolved():
-                stage, block = _block_of(group)
-                norm = network.get_submodule(f"stages.{stage}.{block + 1}.second.norm")
-                for parameter in norm.parameters():  # else it goes on adding a constant
-                    parameter.data.zero_()
 
 
 def prune_at_once(network: DetectorNet, pruning: DetectorPruning, seed: int) -> DetectorNet:
@@ -140,9 +90,9 @@ def prune_at_once(network: DetectorNet, pruning: DetectorPruning, seed: int) -> 
     if pruning.method == "layerdrop":
         return drop_blocks(network, pruning.rate)
     if pruning.method == "magnitude":
-        scores = importance.magnitude(_layers(network))
+        scores = importance.magnitude(convolutions(network))
     else:
-        scores = importance.random(_layers(network), seed)
+        scores = importance.random(convolutions(network), seed)
     groups = channel_groups(network)
     macs = layer_macs(network, torch.zeros(1, 3, TRACED_SIDE, TRACED_SIDE))
     costs = channel_costs(groups.groups, macs)
@@ -158,7 +108,7 @@ def drop_blocks(network: DetectorNet, rate: float) -> DetectorNet:
     macs = layer_macs(network, torch.zeros(1, 3, TRACED_SIDE, TRACED_SIDE))
     dropped: set[Block] = set()
     for count in range(1, len(places) + 1):
-        dropped = {places[int((index + 0.5) * len(places) / count)] for index in range(count)}
+        dropped = set(evenly_spaced(places, count))
         parts = tuple(f"stages.{stage}.{block + 1}." for stage, block in dropped)
         if sum(each for name, each in macs.items() if name.startswith(parts)) >= rate * sum(macs.values()):
             break
@@ -216,10 +166,6 @@ def _block_of(group: ChannelGroup) -> Block:
 def _example() -> Tensor:
     side = TRACED_SIDE // INPUT_BLOCK
     return torch.zeros(1, 3 * INPUT_BLOCK**2, side, side)
-
-
-def _layers(network: DetectorNet) -> list[tuple[str, nn.Conv2d]]:
-    return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
 
 
 def _head_maps(network: DetectorNet, packed: Tensor) -> list[Tensor]:

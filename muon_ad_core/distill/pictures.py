@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,3 +117,12 @@ def list_styles(folder: Path) -> list[StylePicture]:
                      origins.get(path.name, {}).get("work", ""))
         for path in list_pictures(folder)
     ]  # fmt: skip
+
+
+def chosen_styles(folder: Path, names: Sequence[str] | None) -> list[StylePicture]:
+    """Styles of a folder in the order of `names`, or all; raises UserError for a name that is not there."""
+    by_name = {style.name: style for style in list_styles(folder)}
+    unknown = [name for name in names or () if name not in by_name]
+    if unknown:
+        raise UserError(f"no style picture {unknown[0]} in {folder}: name files of that folder without suffix")
+    return [by_name[name] for name in names or by_name]

@@ -22,7 +22,8 @@ from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
 from muon_ad_core.nets.packed_student import PACKED_BLOCK, PackedStudent
 from muon_ad_core.nets.student import LEVELS, Level, Student, pack_pixels, unpack_pixels
 
-VGA = (480, 640)
+PACKED_VGA = (1, 480 // PACKED_BLOCK, 640 // PACKED_BLOCK, 3 * PACKED_BLOCK**2)
+"""Shape of a packed 640x480 frame."""
 CALIBRATION_FRAMES = 512
 CALIBRATION_SIDE = 256
 REFERENCE_SIDE = 64
@@ -58,18 +59,20 @@ def export_levels(
     return levels, metrics
 
 
+def export_float_level(student: Student, level: Level, path: Path) -> int:
+    """Write one level in floating point; returns its multiply-accumulates of a 640x480 frame."""
+    network = PackedStudent(student, level)
+    inputs = {"pixels": torch.zeros(PACKED_VGA, dtype=torch.uint8), "code": torch.zeros(1, student.config.code)}
+    sizes = {0: "batch", 1: "rows", 2: "columns"}
+    export_onnx(network, inputs, ["painted"], path, {"pixels": sizes, "painted": sizes, "code": {0: "batch"}})
+    return count_macs(network, inputs)
+
+
 def _export_level(
     student: Student, level: Level, codes: Codes, calibration: Iterable[np.ndarray], target: Path
 ) -> dict[str, Any]:
-    network = PackedStudent(student, level)
-    rows, columns = VGA[0] // PACKED_BLOCK, VGA[1] // PACKED_BLOCK
-    inputs = {
-        "pixels": torch.zeros(1, rows, columns, 3 * PACKED_BLOCK**2, dtype=torch.uint8),
-        "code": torch.zeros(1, student.config.code),
-    }
     float_graph = target / f"{level}.float.onnx"
-    sizes = {0: "batch", 1: "rows", 2: "columns"}
-    export_onnx(network, inputs, ["painted"], float_graph, {"pixels": sizes, "painted": sizes, "code": {0: "batch"}})
+    macs = export_float_level(student, level, float_graph)
     styles = list(codes.values())
     frames = ({"pixels": _packed(p), "code": styles[i % len(styles)][None]} for i, p in enumerate(calibration))
     quantise(float_graph, target / f"{level}.onnx", frames)
@@ -78,7 +81,7 @@ def _export_level(
     used = [p for name, p in student.named_parameters() if not name.startswith(unused)]
     return {
         "name": level, "graph": f"{level}.onnx", "precision": "int8", "width": student.config.width,
-        "parameters": sum(p.numel() for p in used), "macs": count_macs(network, inputs),
+        "parameters": sum(p.numel() for p in used), "macs": macs,
         "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK,
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from muon_ad_core.compress.export import export_onnx
 from muon_ad_core.distill import student_graphs
 from muon_ad_core.distill.pictures import PhotoFolder, list_pictures, random_crop, read_picture
 from muon_ad_core.distill.student_graphs import Report, export_levels
-from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent, describe
+from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
 from muon_ad_core.errors import EngineError, UserError
 from muon_ad_core.nets.student import StudentConfig
@@ -29,14 +29,25 @@ WEIGHTS_FILE = "weights.safetensors"
 WRITTEN_BY_WRITE_PACKAGE = ("format", "format_version", "files")
 
 
-def write_student_package(trainer: StudentTrainer, target: Path, version: str, report: Report = print) -> None:
-    """Export every level of the averaged student (INT8), the encoder and the styles into the folder `target`."""
+def write_student_package(
+    trainer: StudentTrainer,
+    target: Path,
+    version: str,
+    validation: Path | None = None,
+    pruning: Mapping[str, Any] | None = None,
+    report: Report = print,
+) -> None:
+    """Export every level of the averaged student (INT8), the encoder and the styles into the folder `target`.
+
+    validation: photographs on which INT8 is compared with floating point (default: the training's); pruning: for the
+    manifest, what was pruned.
+    """
     target.mkdir(parents=True, exist_ok=True)
     codes = trainer.style_codes()
-    seed, photos = trainer.config.seed, trainer.photos
-    validation = trainer.config.validation or trainer.config.photos
+    recipe, photos = trainer.recipe, trainer.photos
+    judges = _validation(validation or recipe.photos)
     levels, metrics = export_levels(
-        trainer.average.student, codes, lambda: _calibration(photos, seed), _validation(validation), target, report
+        trainer.average.student, codes, lambda: _calibration(photos, recipe.seed), judges, target, report
     )
     picture = torch.zeros(1, ENCODER_SIZE, ENCODER_SIZE, 3, dtype=torch.uint8)
     export_onnx(PackedStyleEncoder(trainer.average.encoder), {"picture": picture}, ["code"], target / "encoder.onnx")
@@ -44,6 +55,8 @@ def write_student_package(trainer: StudentTrainer, target: Path, version: str, r
     weights = {name: value.half().contiguous() for name, value in trainer.average.state_dict().items()}
     save_file(weights, target / WEIGHTS_FILE)
     fields = _manifest(trainer, target.name, version, levels, metrics)
+    if pruning:
+        fields["pruning"] = dict(pruning)
     (target / "README.md").write_text(_model_card(fields), encoding="utf-8")
     files = [*student_graphs.FILES, "encoder.onnx", "styles.safetensors", WEIGHTS_FILE, "README.md"]
     write_package(target, fields, files)
@@ -82,9 +95,9 @@ def load_student(package: EnginePackage) -> StyledStudent:
         )
     weights = {name: value.float() for name, value in load_file(package.path(WEIGHTS_FILE)).items()}
     try:
-        model = StyledStudent(StudentConfig(**package.manifest["network"]), len(weights["offsets"]))
+        model = StyledStudent(StudentConfig.from_dict(package.manifest["network"]), len(weights["offsets"]))
         model.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError):
+    except (KeyError, TypeError, ValueError, RuntimeError):
         raise EngineError(
             f"{package.root / WEIGHTS_FILE} does not fit the network of this release: train the student again"
         ) from None
@@ -110,7 +123,8 @@ def _validation(folder: Path) -> list[np.ndarray]:
 def _manifest(
     trainer: StudentTrainer, name: str, version: str, levels: list[dict[str, Any]], metrics: dict[str, float]
 ) -> dict[str, Any]:
-    styles = trainer.styles[: len(trainer.config.shipped)]
+    styles = trainer.styles[: len(trainer.shipped)]
+    network = trainer.average.student.config
     return {
         "name": name,
         "version": version,
@@ -118,8 +132,8 @@ def _manifest(
         "description": "Distilled student: paints a frame in the style of a picture, two levels, one style code.",
         "licence": "Apache-2.0",
         "levels": levels,
-        "code_length": trainer.config.network.code,
-        "network": trainer.config.network.to_dict(),
+        "code_length": network.code,
+        "network": network.to_dict(),
         "encoder": "encoder.onnx",
         "encoder_size": ENCODER_SIZE,
         "styles_file": "styles.safetensors",
@@ -129,10 +143,23 @@ def _manifest(
             "photographs": len(trainer.photos.paths),
             "style_pictures": len(trainer.styles),
             "steps_done": trainer.step,
-            **describe(trainer.config),
+            "hours": round(trainer.seconds / 3600, 2),
+            **trainer.recipe.describe(),
         },
         "metrics": metrics,
     }
+
+
+def _further(training: Mapping[str, Any]) -> str:
+    """What a recipe adds to its losses, for the model card."""
+    parts = [
+        "; Muon for convolutions, AdamW for the rest" if training.get("optimizer", "muon") == "muon" else "; AdamW"
+    ]
+    if training.get("weights", {}).get("attention"):
+        parts.append(f"attention distillation from the teacher {training['teacher']}")
+    if training.get("projection"):
+        parts.append("style gradients projected where they conflict with the picture's")
+    return ", ".join(parts)
 
 
 def _model_card(fields: dict[str, Any]) -> str:
@@ -162,7 +189,7 @@ A style is a code of {fields["code_length"]} numbers.
 {training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
 pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
 pixels. Loss: feature moments of SqueezeNet 1.1 (style) and its instance-normalised features (content), a lattice
-penalty, and the difference between shifted views (steadiness). Muon for convolutions, AdamW for the rest.
+penalty, and the difference between shifted views (steadiness){_further(training)}.
 {training["data_note"] or "Where the pictures come from was not noted."}
 No picture is part of the package. `weights.safetensors` (float16) lets the training go on.
 
@@ -170,7 +197,7 @@ Train again (the recipe's other values are in `manifest.json` and are the defaul
 
     muon-ad train student --photos DIR --styles DIR --extra-styles DIR --features squeezenet1_1.safetensors \\
         --ship {" ".join(style["name"] for style in fields["styles"])} \\
-        --steps {training["steps"]} --batch {training["batch"]} --run DIR
+        --steps {training["steps_done"]} --batch {training["batch"]} --run DIR
 
 ## Metrics
 {metrics}

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
 from muon_ad_core.distill.losses import Moments, content_distance, moment_distance, moments
+from muon_ad_core.distill.painting_losses import CONTENT_TAP, STYLE_TAPS, LossWeights
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
 from muon_ad_core.distill.student_package import load_student
-from muon_ad_core.distill.student_trainer import CONTENT_TAP, STYLE_TAPS, StudentTraining
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.student import Student
@@ -121,7 +121,7 @@ class _Objective:
             torch.stack([moment_distance(a, b).mean() for a, b in zip(own, target)]).mean() for target in self._targets
         ]).mean()  # fmt: skip
         content = content_distance(found[CONTENT_TAP], wanted).mean()
-        return StudentTraining.style_weight * style + StudentTraining.content_weight * content
+        return LossWeights.style * style + LossWeights.content * content
 
     def _style_moments(self, picture: Tensor) -> list[Moments]:
         with torch.no_grad():

@@ -36,8 +36,8 @@ def patch_sliced_wasserstein(
     for scale in range(scales):
         if scale:
             pair = [_halved(array) for array in pair]
-        distances = [np.abs(_quantiles(pair[0], kernel) - _quantiles(pair[1], kernel)).mean() for kernel in kernels]
-        total += float(np.mean(distances))
+        found, wanted = (_quantiles(array, kernels) for array in pair)
+        total += float(np.abs(found - wanted).mean())
     return total / scales
 
 
@@ -47,15 +47,20 @@ def unit_kernels(patch: int, count: int, seed: int) -> NDArray[Any]:
     return (kernels / np.linalg.norm(kernels.reshape(count, -1), axis=1)[:, None, None, None]).astype(np.float32)
 
 
-def _quantiles(picture: NDArray[Any], kernel: NDArray[Any]) -> NDArray[Any]:
-    """Quantiles of the inner products of every patch with the kernel."""
-    projected = sum(cv2.filter2D(np.ascontiguousarray(picture[..., c]), -1, kernel[..., c]) for c in range(3))
-    margin = kernel.shape[0] // 2
-    last = kernel.shape[0] - 1 - margin
-    height, width = picture.shape[:2]
-    values = np.sort(np.asarray(projected)[margin : height - last, margin : width - last], axis=None)
-    places = (np.arange(QUANTILES) + 0.5) / QUANTILES * len(values) - 0.5
-    return np.interp(places, np.arange(len(values)), values)
+def _quantiles(picture: NDArray[Any], kernels: NDArray[Any]) -> NDArray[Any]:
+    """Quantiles (count, QUANTILES) of the inner products of every patch with each kernel."""
+    side = kernels.shape[1]
+    patches = np.lib.stride_tricks.sliding_window_view(picture, (side, side), axis=(0, 1))  # (h, w, 3, side, side)
+    directions = kernels.transpose(0, 3, 1, 2).reshape(len(kernels), -1).T
+    height, width = patches.shape[:2]
+    row = np.empty((width, len(directions)), np.float32)  # memory is used again: new pages cost more than the sums
+    values = np.empty((len(kernels), height * width), np.float32)
+    for index in range(height):
+        np.copyto(row.reshape(patches.shape[1:]), patches[index])
+        values[:, index * width : (index + 1) * width] = (row @ directions).T
+    values.sort(axis=1)
+    places = (np.arange(QUANTILES) + 0.5) / QUANTILES * values.shape[1] - 0.5
+    return np.stack([np.interp(places, np.arange(values.shape[1]), line) for line in values])
 
 
 def _halved(picture: NDArray[Any]) -> NDArray[Any]:

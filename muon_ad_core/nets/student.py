@@ -8,8 +8,9 @@ network then prints the same stroke into every cell (a visible lattice).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +28,8 @@ class StudentConfig:
     """Sizes of a student.
 
     width: channels of the body at 1/8 resolution; blocks: residual blocks there; quarter_width and half_width:
-    channels at 1/4 and 1/2 resolution; code: length of the style code. Widths should be multiples of 16.
+    channels at 1/4 and 1/2 resolution; code: length of the style code; inner: channels inside each of the residual
+    blocks, empty for `width` in all. Widths should be multiples of 16. Raises ValueError when `inner` does not fit.
     """
 
     width: int = 128
@@ -35,10 +37,25 @@ class StudentConfig:
     quarter_width: int = 32
     half_width: int = 16
     code: int = 64
+    inner: tuple[int, ...] = ()
 
-    def to_dict(self) -> dict[str, int]:
-        """Plain numbers for a manifest or a checkpoint."""
-        return asdict(self)
+    def __post_init__(self) -> None:
+        if len(self.inner) not in (0, self.blocks):
+            raise ValueError(f"{self.blocks} blocks need as many inner widths, not {len(self.inner)}")
+
+    @property
+    def inner_widths(self) -> tuple[int, ...]:
+        """Channels inside each of the residual blocks."""
+        return self.inner or (self.width,) * self.blocks
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a manifest or a checkpoint."""
+        return {**asdict(self), "inner": list(self.inner)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StudentConfig:
+        """Inverse of `to_dict`; raises TypeError or ValueError for other values."""
+        return cls(**{**values, "inner": tuple(values.get("inner", ()))})
 
 
 def pack_pixels(picture: Tensor, block: int) -> Tensor:
@@ -75,15 +92,15 @@ class FiLM(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two dense 3x3 convolutions around a modulated ReLU, added to their input."""
+    """Two dense 3x3 convolutions around a modulated ReLU of `inner` channels, added to their input."""
 
-    def __init__(self, channels: int, code: int) -> None:
+    def __init__(self, channels: int, code: int, inner: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.modulation = FiLM(code, channels)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = nn.Conv2d(channels, inner, 3, padding=1)
+        self.modulation = FiLM(code, inner)
+        self.second = nn.Conv2d(inner, channels, 3, padding=1)
         # Every block starts near the identity.
-        nn.init.normal_(self.second.weight, std=0.2 / (9 * channels) ** 0.5)
+        nn.init.normal_(self.second.weight, std=0.2 / (9 * inner) ** 0.5)
 
     def forward(self, features: Tensor, code: Tensor) -> Tensor:
         hidden = F.relu(self.modulation(self.first(features), code))
@@ -99,13 +116,13 @@ class Student(nn.Module):
         quarter, half = config.quarter_width, config.half_width
         self.stem = nn.Conv2d(3 * INPUT_BLOCK**2, quarter, 3, padding=1)
         self.down = nn.Conv2d(quarter, config.width, 4, stride=2, padding=1)
-        self.body = nn.ModuleList(ResidualBlock(config.width, config.code) for _ in range(config.blocks))
+        self.body = nn.ModuleList(ResidualBlock(config.width, config.code, inner) for inner in config.inner_widths)
         self.up_quarter = nn.Conv2d(config.width, quarter, 3, padding=1)
         self.quarter_modulation = FiLM(config.code, quarter)
         self.fast_head = nn.Conv2d(quarter, 3 * OUTPUT_BLOCK["fast"] ** 2, 3, padding=1)
         self.up_half = nn.Conv2d(quarter, half, 3, padding=1)
         self.half_modulation = FiLM(config.code, half)
-        self.half_block = ResidualBlock(half, config.code)
+        self.half_block = ResidualBlock(half, config.code, half)
         self.fine_head = nn.Conv2d(half, 3 * OUTPUT_BLOCK["fine"] ** 2, 3, padding=1)
 
     def quarter_features(self, packed: Tensor, code: Tensor) -> Tensor:

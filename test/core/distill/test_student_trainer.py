@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The student trainer on made pictures and a feature network with random weights: learns, resumes, packages."""
 
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -11,80 +11,116 @@ torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network  # noqa: E402
-from muon_ad_core.distill.student_package import write_student_package  # noqa: E402
-from muon_ad_core.distill.student_trainer import StudentTrainer, StudentTraining  # noqa: E402
+from muon_ad_core.distill.features import load_feature_network  # noqa: E402
+from muon_ad_core.distill.painting_losses import LossWeights  # noqa: E402
+from muon_ad_core.distill.student_package import load_student, write_student_package  # noqa: E402
+from muon_ad_core.distill.student_trainer import StudentTrainer, StudentTraining, checkpoint_config  # noqa: E402
+from muon_ad_core.distill.validation_sheet import SheetWriter  # noqa: E402
 from muon_ad_core.engine.package import EnginePackage  # noqa: E402
 from muon_ad_core.errors import UserError  # noqa: E402
 from muon_ad_core.nets.student import StudentConfig  # noqa: E402
 from muon_ad_core.stylize import Stylizer  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(0)
-    for folder, count in (("photos", 6), ("styles", 3)):
-        (root / folder).mkdir()
-        for index in range(count):
-            small = random.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-            picture = cv2.resize(small, (160, 120), interpolation=cv2.INTER_CUBIC)
-            cv2.imwrite(str(root / folder / f"{folder}_{index}.png"), picture)
-    (root / "photos" / "broken.png").write_bytes(b"not a picture")
-    torch.manual_seed(0)
-    weights = {k: v for k, v in SqueezeNetFeatures().state_dict().items() if k.startswith("features.")}
-    save_file(weights, root / "features.safetensors")
-    return root
-
-
-def training(root: Path, run: Path, steps: int, **changes: object) -> StudentTraining:
+def training(root: Path, steps: int, **changes: object) -> StudentTraining:
     settings: dict[str, object] = {
-        "photos": root / "photos", "styles": root / "styles", "features": root / "features.safetensors", "run": run,
+        "photos": root / "photos", "styles": root / "styles", "features": root / "features.safetensors",
         "shipped": ["styles_0", "styles_2"], "steps": steps, "batch": 2, "crop": 64, "style_side": 96,
-        "decay_share": 1e-6, "network": StudentConfig(16, 1, 16, 16, 8), "save_every": 3,
+        "decay_share": 1e-6, "network": StudentConfig(16, 1, 16, 16, 8),
     }  # fmt: skip
     return StudentTraining(**{**settings, **changes})  # type: ignore[arg-type]
 
 
+def run(trainer: StudentTrainer) -> list[dict[str, float]]:
+    rows: list[dict[str, float]] = []
+    trainer.run(rows.append)
+    return rows
+
+
 def weights_of(trainer: StudentTrainer) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+    return torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
 
 
-def test_loss_falls(folders: Path, tmp_path: Path) -> None:
-    losses: list[float] = []
-    trainer = StudentTrainer(training(folders, tmp_path, 100))
-    trainer.train(lambda step, row: losses.append(row["style"] + row["content"] + row["lattice"]))
-    assert losses[-1] < 0.95 * losses[0]
+def objective(rows: list[dict[str, float]]) -> float:
+    return float(np.mean([row["style"] + row["content"] + row["lattice"] for row in rows]))
+
+
+def test_loss_falls(painting_data: Path) -> None:
+    trainer = StudentTrainer(training(painting_data, 60))
+    rows = run(trainer)
+    assert objective(rows[30:]) < 0.95 * objective(rows[:30])
     assert trainer.photos.unreadable > 0  # the broken file was skipped and counted
 
 
-def test_resumed_run_equals_an_uninterrupted_one(folders: Path, tmp_path: Path) -> None:
-    def ignore(step: int, row: dict[str, float]) -> None:
-        pass
-
-    whole = StudentTrainer(training(folders, tmp_path / "whole", 6))
-    whole.train(ignore)
-    StudentTrainer(training(folders, tmp_path / "parts", 3)).train(ignore)
-    resumed = StudentTrainer(training(folders, tmp_path / "parts", 6))
+def test_resumed_run_equals_an_uninterrupted_one(painting_data: Path, tmp_path: Path) -> None:
+    recipe = training(painting_data, 6, projection=True)
+    whole = StudentTrainer(recipe)
+    run(whole)
+    begun = StudentTrainer(recipe)
+    for _ in range(3):
+        begun.advance()
+    begun.save(tmp_path / "checkpoint.pt")
+    assert checkpoint_config(tmp_path / "checkpoint.pt") == recipe.network
+    resumed = StudentTrainer(replace(recipe, seed=0))
+    resumed.load(tmp_path / "checkpoint.pt")
     assert resumed.step == 3
-    resumed.train(ignore)
+    run(resumed)
     assert torch.equal(weights_of(whole), weights_of(resumed))
 
 
-def test_run_folder_of_another_network_is_refused(folders: Path, tmp_path: Path) -> None:
-    StudentTrainer(training(folders, tmp_path, 3)).train(lambda step, row: None)
-    with pytest.raises(UserError, match="other sizes or styles"):
-        StudentTrainer(training(folders, tmp_path, 3, shipped=["styles_1"]))
+def test_checkpoint_of_another_run_is_refused(painting_data: Path, tmp_path: Path) -> None:
+    StudentTrainer(training(painting_data, 3)).save(tmp_path / "checkpoint.pt")
+    with pytest.raises(UserError, match="another network shape"):
+        StudentTrainer(training(painting_data, 3, shipped=["styles_1"])).load(tmp_path / "checkpoint.pt")
+    (tmp_path / "broken.pt").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="is damaged"):
+        checkpoint_config(tmp_path / "broken.pt")
 
 
-def test_package_loads_and_paints_like_the_network(
-    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "changes, losses",
+    [
+        ({"weights": LossWeights(steady=0, lattice=0, variation=0)}, {"style", "content"}),
+        ({"projection": True}, {"style", "content", "lattice", "steady", "variation", "conflict"}),
+        ({"optimizer": "adamw", "weights": LossWeights(variation=0)}, {"style", "content", "lattice", "steady"}),
+        ({"teacher": "random", "weights": LossWeights(attention=1.0, lattice=0, steady=0, variation=0)},
+         {"style", "content", "attention", "attention_content"}),
+        ({"teacher": "random", "weights": LossWeights(style=0, attention=1.0, lattice=0, steady=0, variation=0)},
+         {"content", "attention", "attention_content"}),
+    ],
+)  # fmt: skip
+def test_each_ingredient_can_be_chosen(painting_data: Path, changes: dict[str, object], losses: set[str]) -> None:
+    trainer = StudentTrainer(training(painting_data, 2, crop=96, **changes))
+    before = weights_of(trainer)
+    rows = run(trainer)
+    assert set(rows[0]) == losses
+    assert all(np.isfinite(value) for value in rows[-1].values())
+    assert not torch.equal(before, weights_of(trainer))
+
+
+def test_projection_changes_nothing_without_conflict(painting_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muon_ad_core.distill.painting_trainer.CONFLICT", -1.1)  # no cosine is below
+    trainers = [StudentTrainer(training(painting_data, 1, projection=value)) for value in (False, True)]
+    for trainer in trainers:
+        run(trainer)
+    torch.testing.assert_close(weights_of(trainers[0]), weights_of(trainers[1]), rtol=0, atol=2e-4)
+
+
+def test_unknown_optimizer_is_refused(painting_data: Path) -> None:
+    with pytest.raises(UserError, match="choose muon or adamw"):
+        training(painting_data, 1, optimizer="sgd")
+
+
+def test_package_paints_like_the_network_and_goes_on(
+    painting_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("muon_ad_core.distill.student_graphs.CALIBRATION_FRAMES", 8)
     monkeypatch.setattr("muon_ad_core.distill.student_graphs.CALIBRATION_SIDE", 64)
-    trainer = StudentTrainer(training(folders, tmp_path / "run", 30))
-    trainer.train(lambda step, row: None)
-    write_student_package(trainer, tmp_path / "tiny", "0.0.1", lambda text: None)
+    trainer = StudentTrainer(training(painting_data, 30))
+    sheets = SheetWriter(trainer, painting_data / "photos", tmp_path, every=30)
+    trainer.run(lambda losses: sheets.after_step())
+    assert [path.name for path in tmp_path.glob("*.jpg")] == ["sheet_000030.jpg"]
+    write_student_package(trainer, tmp_path / "tiny", "0.0.1", report=lambda text: None)
     package = EnginePackage.load(tmp_path / "tiny")
     assert [style["name"] for style in package.manifest["styles"]] == ["styles_0", "styles_2"]
     assert package.manifest["metrics"]["ssim_int8_float_fast"] > 0.9
@@ -92,6 +128,13 @@ def test_package_loads_and_paints_like_the_network(
     stylizer = Stylizer(package)
     frame = np.full((50, 70, 3), 90, np.uint8)
     assert stylizer.run(frame).shape == frame.shape
+
+    further = StudentTrainer(training(painting_data, 2, shipped=["styles_2", "styles_1"], frozen_codes=True))
+    further.start_from(load_student(package), ["styles_0", "styles_2"])
+    codes = further.style_codes()
+    np.testing.assert_allclose(codes["styles_2"], stylizer.code("styles_2"), atol=0.05)  # weights are in float16
+    run(further)
+    np.testing.assert_array_equal(further.style_codes()["styles_2"], codes["styles_2"])
 
 
 @pytest.mark.parametrize("what", ["missing", "other"])
@@ -103,6 +146,6 @@ def test_wrong_feature_weights_get_one_sentence(tmp_path: Path, what: str) -> No
         load_feature_network(path)
 
 
-def test_unknown_style_to_ship_is_refused(folders: Path, tmp_path: Path) -> None:
+def test_unknown_style_to_ship_is_refused(painting_data: Path) -> None:
     with pytest.raises(UserError, match="no style picture absent"):
-        StudentTrainer(training(folders, tmp_path, 3, shipped=["absent"]))
+        StudentTrainer(training(painting_data, 3, shipped=["absent"]))

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network that paints is trained for: the losses of its pictures, and the targets that styles give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from muon_ad_core.distill.features import load_feature_network
+from muon_ad_core.distill.losses import (
+    Moments,
+    concatenate,
+    content_distance,
+    lattice_penalty,
+    moment_distance,
+    moments,
+    shift_difference,
+    total_variation,
+)
+from muon_ad_core.distill.pictures import resize_long_side, to_tensor
+
+STYLE_TAPS = (1, 4, 7, 9)
+CONTENT_TAP = 6
+STYLE_LOSSES = ("style", "attention")
+"""Losses that pull towards the style; all others hold the picture."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Factors of the losses; what has the factor 0 is not computed.
+
+    style: feature moments; content: instance-normalised features; lattice: what repeats from cell to cell; steady:
+    difference between two views of a moving camera; variation: total variation; attention: a teacher's attention
+    distillation, attention_content: of its queries, relative to attention.
+    """
+
+    style: float = 6.0
+    content: float = 1.0
+    lattice: float = 100.0
+    steady: float = 3.0
+    variation: float = 0.02
+    attention: float = 0.0
+    attention_content: float = 0.25
+
+
+@dataclass(frozen=True)
+class Views:
+    """One step's photographs: two views (B, 3, S, S) in [-1, 1] of each, the second moved by `shift` rows, columns."""
+
+    first: Tensor
+    second: Tensor
+    shift: tuple[int, int]
+    styles: Sequence[int]
+    """Index of the style of each photograph."""
+
+
+class PerceptualLosses:
+    """Losses on the features of SqueezeNet 1.1, of pictures painted from both views of some photographs."""
+
+    def __init__(self, features: Path, styles: Sequence[np.ndarray], style_side: int, weights: LossWeights) -> None:
+        """styles: RGB uint8 (H, W, 3), any size, looked at with `style_side` pixels along the longer side."""
+        self._network = load_feature_network(features)
+        self._weights = weights
+        self._targets = [self._target(resize_long_side(picture, style_side)) for picture in styles]
+
+    def __call__(self, painted: Tensor, views: Views) -> dict[str, Tensor]:
+        """painted: (2B, 3, S, S), first views before second ones. Weighted losses by name."""
+        weights, half = self._weights, len(painted) // 2
+        taps = sorted({*STYLE_TAPS, CONTENT_TAP})
+        found = self._network(_channels_last(painted), taps)
+        with torch.no_grad():
+            pictures = _channels_last(torch.cat([views.first, views.second]))
+            wanted = self._network(pictures, (CONTENT_TAP,))[CONTENT_TAP]
+        losses = {"content": weights.content * content_distance(found[CONTENT_TAP], wanted).mean()}
+        if weights.style:
+            losses["style"] = weights.style * self._style_loss(painted, found, views).mean()
+        if weights.lattice:
+            losses["lattice"] = weights.lattice * lattice_penalty(painted).mean()
+        if weights.steady:
+            losses["steady"] = weights.steady * shift_difference(painted[:half], painted[half:], views.shift).mean()
+        if weights.variation:
+            losses["variation"] = weights.variation * total_variation(painted).mean()
+        return losses
+
+    def _style_loss(self, painted: Tensor, found: Mapping[int, Tensor], views: Views) -> Tensor:
+        """Mean over the picture itself and the taps, (2B,)."""
+        levels = range(len(STYLE_TAPS) + 1)
+        target = [concatenate([self._targets[index][level] for index in views.styles] * 2) for level in levels]
+        total = moment_distance(moments(painted, stride=2), target[0])
+        for tap, moment in zip(STYLE_TAPS, target[1:], strict=True):
+            # The first tap has the most positions and the fewest channels: a quarter of them tell as much.
+            total = total + moment_distance(moments(found[tap], stride=2 if tap == STYLE_TAPS[0] else 1), moment)
+        return total / len(levels)
+
+    def _target(self, picture: np.ndarray) -> list[Moments]:
+        pixels = to_tensor([picture])
+        with torch.no_grad():
+            found = self._network(_channels_last(pixels), STYLE_TAPS)
+        return [moments(pixels), *(moments(found[tap]) for tap in STYLE_TAPS)]
+
+
+def _channels_last(pictures: Tensor) -> Tensor:
+    return pictures.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pruned students: their shape, their answer, and the command that makes them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
+pytest.importorskip("onnx", reason="the making wing needs onnx")
+
+from muon_ad_core.cli import main  # noqa: E402
+from muon_ad_core.compress.pruning import ChannelPruner  # noqa: E402
+from muon_ad_core.distill import student_latency  # noqa: E402
+from muon_ad_core.distill.student_package import load_student, write_student_package  # noqa: E402
+from muon_ad_core.distill.student_pruning import (  # noqa: E402
+    BODY,
+    StudentGroups,
+    config_of,
+    prune_at_once,
+    student_macs,
+    without_blocks,
+)
+from muon_ad_core.distill.student_trainer import StudentTrainer, StudentTraining, StyledStudent  # noqa: E402
+from muon_ad_core.engine.package import EnginePackage  # noqa: E402
+from muon_ad_core.nets.student import StudentConfig  # noqa: E402
+from muon_ad_core.stylize import Stylizer  # noqa: E402
+
+CONFIG = StudentConfig(width=64, blocks=3, quarter_width=16, half_width=16, code=8)
+PICTURE, CODE = torch.rand(1, 3, 32, 48) * 2 - 1, torch.linspace(-1, 1, 8)[None]
+
+
+@pytest.fixture()
+def network() -> StyledStudent:
+    torch.manual_seed(0)
+    found = StyledStudent(CONFIG, 2).eval()
+    for parameter in found.student.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return found
+
+
+@pytest.mark.parametrize("method", ["magnitude", "random", "layerdrop"])
+@pytest.mark.parametrize("rate", [0.2, 0.4])
+def test_a_pruned_student_does_less_and_still_paints(network: StyledStudent, method: str, rate: float) -> None:
+    pruned = prune_at_once(network, rate, method, seed=1).eval()
+    assert student_macs(pruned.student.config) <= (1 - rate) * student_macs(CONFIG)
+    assert all(width % 32 == 0 for width in (pruned.student.config.width, *pruned.student.config.inner_widths))
+    for level in ("fast", "fine"):
+        assert pruned.student(PICTURE, CODE, level).shape == PICTURE.shape
+
+
+def test_silenced_channels_can_be_removed_without_a_change(network: StyledStudent) -> None:
+    groups = StudentGroups(network)
+    pruner = ChannelPruner(groups, {group.name: group.width // 2 for group in groups.groups})
+    pruner.choose({name: torch.rand(64) for group in groups.groups for name in group.layers}, 1.0)
+    pruner.silence(network)
+    expected = network.student(PICTURE, CODE)
+    pruner.remove()
+    pruned = without_blocks(network, ())
+    assert pruned.student.config == replace(CONFIG, width=32)
+    torch.testing.assert_close(pruned.student(PICTURE, CODE), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_sizes_survive_the_manifest() -> None:
+    config = replace(CONFIG, inner=(64, 32, 32))
+    assert StudentConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    older = {key: value for key, value in CONFIG.to_dict().items() if key != "inner"}
+    assert StudentConfig.from_dict(older) == CONFIG
+    with pytest.raises(ValueError, match="3 blocks"):
+        replace(CONFIG, inner=(64,))
+
+
+def test_a_group_without_channels_is_no_block() -> None:
+    widths = {BODY: 64, "student.body.0.first": 32, "student.body.1.first": 0, "student.body.2.first": 64}
+    assert config_of(CONFIG, widths) == replace(CONFIG, blocks=2, inner=(32, 64))
+
+
+def test_a_measured_time_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(student_latency, "RUNS", 1)
+    small = StudentConfig(width=32, blocks=2, quarter_width=16, half_width=16, code=8, inner=(64, 32))
+    measured = student_latency.MeasuredLatency(tmp_path / "latencies.json", 1)(small)
+    assert measured > 0
+    monkeypatch.setattr(student_latency.MeasuredLatency, "_measure", None)  # must not be called again
+    again = student_latency.MeasuredLatency(tmp_path / "latencies.json", 1)
+    assert again(replace(small, inner=(32, 64))) == measured
+
+
+def test_the_command_prunes_and_keeps_the_codes(
+    painting_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muon_ad_core.distill.student_graphs.CALIBRATION_FRAMES", 4)
+    monkeypatch.setattr("muon_ad_core.distill.student_graphs.CALIBRATION_SIDE", 64)
+    monkeypatch.setattr("muon_ad_core.distill.student_pruning.JUDGING_BATCHES", 1)
+    monkeypatch.setattr(student_latency.MeasuredLatency, "_measure", lambda self, config: float(student_macs(config)))
+    data = {"photos": painting_data / "photos", "styles": painting_data / "styles"}
+    features = painting_data / "features.safetensors"
+    recipe = StudentTraining(
+        **data, features=features, shipped=["styles_0", "styles_2"], steps=1, crop=64, style_side=96, network=CONFIG
+    )
+    write_student_package(StudentTrainer(recipe), tmp_path / "whole", "0.0.1", report=lambda text: None)
+    whole = EnginePackage.load(tmp_path / "whole")
+    command = ["train", "student", "--photos", str(data["photos"]), "--styles", str(data["styles"]), "--features",
+               str(features), "--start", str(whole.root), "--prune", "0.4", "--steps", "8", "--crop", "64",
+               "--run", str(tmp_path / "run"), "--output", str(tmp_path / "pruned")]  # fmt: skip
+    assert main(command) == 0
+    pruned = EnginePackage.load(tmp_path / "pruned")
+    assert pruned.manifest["pruning"] == {"method": "gradual", "rate": 0.4, "start": "whole 0.0.1"}
+    small = load_student(pruned).student.config
+    assert student_macs(small) <= 0.6 * student_macs(CONFIG)
+    assert pruned.level("fine").macs < whole.level("fine").macs
+    codes = [Stylizer(package).code("styles_2") for package in (whole, pruned)]
+    np.testing.assert_allclose(codes[0], codes[1], atol=0.02)  # weights go through float16
+    assert main(command) == 0  # the run is at its end: nothing but the package is made again
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--prune", "0.4"], "--start PACKAGE"),
+        (["--prune", "1.5", "--start", "student"], "between 0 and 1"),
+        (["--prune", "0.4", "--start", "student", "--prune-method", "best"], "unknown pruning method"),
+        (["--start", "student", "--width", "64"], "leave out --width"),
+    ],
+)
+def test_mistakes_get_one_sentence(
+    painting_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    common = ["--photos", str(painting_data / "photos"), "--styles", str(painting_data / "styles"), "--features",
+              str(painting_data / "features.safetensors"), "--run", str(tmp_path), "--steps", "1"]  # fmt: skip
+    assert main(["train", "student", *common, *arguments]) == 2
+    assert sentence in capsys.readouterr().err
