@@ -25,7 +25,7 @@ from muon_ad_core.distill.attention_losses import (
     kl_literal,
     style_tokens,
 )
-from muon_ad_core.distill.latent_statistics import ChannelMoments, channel_moments, moment_difference
+from muon_ad_core.distill.patch_distribution import PatchDistribution
 from muon_ad_core.distill.pyramid import render
 from muon_ad_core.distill.teachers.base import Teacher
 
@@ -41,7 +41,8 @@ class ObjectiveSettings:
     target: what the objective is called with, a pixel pyramid or a latent; style_loss: of STYLE_LOSSES; sites: indices
     of self-attentions, None for the teacher's default; shifts: how many different moves of a pyramid there are (content
     features are kept for each), 1 for none; tile: the picture's opposite borders belong together; seed: of the moves.
-    statistics_weight: of the latent's channel moments in the style loss (`latent_statistics`); 0 for attention alone.
+    patch_weight: of the distribution of patches in the style loss (`patch_distribution`), 0 for attention alone; needs
+    the decoded picture in every step.
     """
 
     target: str = "pyramid"
@@ -50,7 +51,7 @@ class ObjectiveSettings:
     shifts: int = 8
     tile: bool = False
     seed: int = 0
-    statistics_weight: float = 0.0
+    patch_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,20 @@ class AttentionObjective:
         self._style_attentions: list[list[Attention]] = []
         self._style_tokens: list[StyleTokens] = []
         self._content_attentions: dict[Shift, list[Attention]] = {}
-        self._style_moments = self._measure_styles() if settings.statistics_weight else {}
+        self._patches = None
+        if settings.patch_weight:
+            self._patches = PatchDistribution(self._styles, settings.seed, None if regions is None else regions.styles)
 
     def __call__(self, target: Any, step: int) -> tuple[Tensor, Tensor | None]:
         time = self._times[min(step, len(self._times) - 1)]
         self._look_at_styles(time)
         shift = self._moves[int(np.random.default_rng([self.settings.seed, step]).integers(len(self._moves)))]
-        latent = self._latent(target, shift)
-        found = self.teacher.features(latent, time, self.sites)
+        found = self.teacher.features(self._latent(target, shift), time, self.sites)
         style = self._style_loss(found, shift)
-        if self.settings.statistics_weight:
-            moments = channel_moments([latent], self._position_labels(latent, shift))
-            style = style + self.settings.statistics_weight * moment_difference(moments, self._style_moments)
+        if self._patches is not None:
+            labels = None if self._regions is None else self._moved_labels(self._regions, shift)
+            distance = self._patches(self._move(self.picture(target), shift), step, labels)
+            style = style + self.settings.patch_weight * distance
         return style, self._content_loss(found, time, shift, target)
 
     def _style_loss(self, found: list[Attention], shift: Shift) -> Tensor:
@@ -159,21 +162,6 @@ class AttentionObjective:
             return [(0, 0)]
         extent = 1024 if settings.tile else self.teacher.stride
         return [(0, 0), *((int(a), int(b)) for a, b in random.integers(extent, size=(settings.shifts - 1, 2)))]
-
-    def _measure_styles(self) -> dict[int, ChannelMoments]:
-        with torch.no_grad():
-            latents = [self.teacher.encode(style) for style in self._styles]
-        if self._regions is None:
-            return channel_moments(latents)
-        pairs = zip(self._regions.styles, latents, strict=True)
-        return channel_moments(latents, [token_labels(map_, latent[0, 0].numel()) for map_, latent in pairs])
-
-    def _position_labels(self, latent: Tensor, shift: Shift) -> list[Tensor] | None:
-        """Labels of a latent's positions, all samples in turn; None where there are no regions."""
-        if self._regions is None:
-            return None
-        labels = token_labels(self._moved_labels(self._regions, shift), latent[0, 0].numel())
-        return [labels.repeat(len(latent))]
 
     def _moved_labels(self, regions: Regions, shift: Shift) -> Tensor:
         return self._move(regions.picture[None, None].float(), shift)[0, 0]
