@@ -18,12 +18,14 @@ from rcl_interfaces.msg import ParameterEvent
 from rclpy.type_support import check_for_type_support
 
 from muon_ad_core.engine.runtime import preload_backend
+from muon_ad_core.realtime.memory import keep_freed_memory
 
 from .bringup import PACKAGE
 
 
 def main() -> None:
     """Import what is named on the command line, wait, become the node."""
+    keep_freed_memory()  # libraries start threads
     try:
         _prepare(sys.argv[1:])
         line = sys.stdin.readline()

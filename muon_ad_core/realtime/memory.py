@@ -11,9 +11,10 @@ import resource
 from muon_ad_core.realtime.policy import has_capability
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # see mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # see mallopt(3)
 _LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; glibc takes no larger one
 _KEPT = 64 << 20  # bytes of freed memory an arena may keep
+_ARENAS = 2  # so that threads seldom wait for each other
 _CAP_IPC_LOCK = 14  # see capability(7)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,15 +43,26 @@ def unlock() -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library (glibc) keep freed memory for what is allocated next; returns whether it does.
+    """Have the C library (glibc) keep freed memory for what is allocated next, in few arenas; returns whether it does.
+
+    Call it before the process has threads.
 
     By default it maps the memory of every camera frame anew, and the kernel clears it page by page: of a message of
-    1 MB that costs more than copying it. Up to 64 MB for each arena are kept, until `return_freed_memory`.
+    1 MB that costs more than copying it. Up to 64 MB for each arena are kept, until `return_freed_memory`. Also by
+    default, threads get arenas of their own, up to eight for each processor: an engine that is loaded by other threads
+    than the one it replaces takes new memory then, while what the former left lies about in pieces.
     """
     mallopt = getattr(_libc, "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and mallopt(_M_TRIM_THRESHOLD, _KEPT))
+    return all(
+        mallopt(option, value)
+        for option, value in (
+            (_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
+            (_M_TRIM_THRESHOLD, _KEPT),
+            (_M_ARENA_MAX, _ARENAS),
+        )
+    )
 
 
 def return_freed_memory() -> None:

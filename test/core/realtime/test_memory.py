@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,10 +59,30 @@ first = faults_of_frames()
 print(json.dumps({"keeps": keeps, "first": first, "again": faults_of_frames()}))
 """
 
+ARENAS = """
+import ctypes, json, re, sys, threading
+from muon_ad_core.realtime.memory import keep_freed_memory
+keep_freed_memory()
+all_there, blocks = threading.Barrier(17), []
+def allocate():
+    blocks.append([bytes(1000) for _ in range(1000)])
+    all_there.wait()
+threads = [threading.Thread(target=allocate) for _ in range(16)]
+for thread in threads:
+    thread.start()
+all_there.wait()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+report = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, report)
+libc.fclose(report)
+print(json.dumps({"arenas": len(re.findall("<heap nr", open(sys.argv[1]).read()))}))
+"""
 
-def run_in_child(code: str) -> dict:
+
+def run_in_child(code: str, *arguments: str) -> dict:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, *arguments]
     return json.loads(subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout)
 
 
@@ -93,6 +114,11 @@ def test_the_memory_of_a_frame_serves_the_next_one() -> None:
     report = run_in_child(KEEP)
     assert report["keeps"]
     assert report["again"] <= report["first"] / 10
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told how many arenas to make")
+def test_threads_share_a_few_arenas(tmp_path: Path) -> None:
+    assert 1 <= run_in_child(ARENAS, str(tmp_path / "arenas.xml"))["arenas"] <= 2
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives freed memory back on request")
