@@ -32,7 +32,7 @@ from .watched_worker import WatchedWorker
 STATUS_TYPE = "muon_ad_msgs/msg/WorkerStatus"
 AFFINITY = "scheduling.affinity"
 PERIOD = 1.0  # seconds between looks at the graph, and between reports
-WATCH_PERIOD = 0.25  # seconds between looks at the workers' processes
+WATCH_PERIOD = 0.2  # seconds between looks at the workers' processes
 SILENCE = 5.0  # seconds without a status after which a worker counts as gone
 DECISIONS = 20  # how many of the latest decisions are published
 

@@ -18,20 +18,21 @@ class ProcessState:
 
     cpu_seconds: float  # processor time it has used
     runnable: bool  # whether a thread of it runs, or waits for a processor or the disk
+    stopped: bool = False  # whether all of it was stopped by a signal; a process in a debugger is not
 
 
 def read_process_state(pid: int) -> ProcessState | None:
     """The state of process `pid`; None when there is none of that id."""
-    seconds, runnable = 0.0, False
+    seconds, states = 0.0, set()
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
             stat = (task / "stat").read_text(encoding="ascii", errors="replace")
             fields = stat.rpartition(")")[2].split()  # state, ...; fields 14 and 15 of proc(5) are utime and stime
             seconds += (int(fields[11]) + int(fields[12])) / _TICKS
-            runnable = runnable or fields[0] in "RD"
+            states.add(fields[0])
     except OSError:
         return None
-    return ProcessState(seconds, runnable)
+    return ProcessState(seconds, not states.isdisjoint("RD"), states == {"T"})
 
 
 def name_process(name: str) -> None:

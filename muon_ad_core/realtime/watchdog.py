@@ -8,6 +8,7 @@ from muon_ad_core.realtime.process_state import ProcessState
 LONGEST_BUSY = 60.0  # seconds a worker may be busy (with loading an engine, say) without a sign of progress
 ON_TIME = 0.4  # seconds between two looks; when there are more, the watcher itself was starved or stood still
 LATE_LOOK = 0.05  # seconds that a late look counts
+STOPPED = 0.3  # seconds in which every look finds the process stopped
 BUSY_SHARE = 0.25  # of a processor; the middleware's threads use less while a worker's own hang
 STUCK = 3.0  # times the silence without a finished frame; workers held to a low rate finish some
 
@@ -18,10 +19,11 @@ class Watchdog:
     A worker hangs when it has been silent for `silence` seconds in which its process hardly ran, nor waited for a
     processor; or when it reports, but has finished nothing for three times as long while frames were superseded, which
     only happens when its working thread does not take them, and did not want to run either. One that is busy, starved
-    by others, or said that it changes its state, is left alone for `LONGEST_BUSY`.
+    by others, or said that it changes its state, is left alone for `LONGEST_BUSY`. One that a signal has stopped hangs
+    sooner, after `STOPPED` seconds: no load does that to a process.
 
-    Look about every quarter of a second. A look that comes late counts little: what delayed it, a machine that stood
-    still or one with far too much to do, may have delayed the worker as well.
+    Look five times a second. A look that comes late counts little: what delayed it, a machine that stood still or one
+    with far too much to do, may have delayed the worker as well.
     """
 
     def __init__(self, silence: float, now: float) -> None:
@@ -31,6 +33,7 @@ class Watchdog:
         self._silent = 0.0  # seconds since the last report
         self._stuck = 0.0  # since a report of progress
         self._idle = 0.0  # since the process was seen to run
+        self._stopped: float | None = None  # since it was first seen stopped; None when it runs
         self._changing = False
         self._finished = -1
         self._superseded = 0
@@ -51,6 +54,8 @@ class Watchdog:
         self._silent += step
         self._stuck += step
         self._idle = self._idle + step if self._stood_still(process, elapsed) else 0.0
+        if self._was_stopped(process, elapsed):
+            return "stopped by a signal"
         if self._silent >= LONGEST_BUSY:
             return f"silent for {self._silent:.0f} s"
         if self._changing:
@@ -62,6 +67,16 @@ class Watchdog:
         if self._silent < self.silence and self._stuck >= longest:
             return f"no frame finished for {self._stuck:.1f} s while newer ones came"
         return ""
+
+    def _was_stopped(self, process: ProcessState, elapsed: float) -> bool:
+        """Whether the process has been stopped for long enough; a late look does not count in full here either."""
+        if not process.stopped:
+            self._stopped = None
+        elif self._stopped is None:
+            self._stopped = 0.0
+        else:
+            self._stopped += min(elapsed, ON_TIME)
+        return self._stopped is not None and self._stopped >= STOPPED
 
     def _stood_still(self, process: ProcessState, elapsed: float) -> bool:
         """Whether the process hardly ran since the last look, and does not want to now."""

@@ -2,13 +2,18 @@
 """The watchdog tells hanging workers from busy, slow, idle and starved ones, and from a machine that stood still."""
 
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muon_ad_core.realtime.process_state import ProcessState, name_process, read_process_state, runs_node
-from muon_ad_core.realtime.watchdog import LONGEST_BUSY, STUCK, Watchdog
+from muon_ad_core.realtime.watchdog import LONGEST_BUSY, STOPPED, STUCK, Watchdog
 
 SILENCE = 1.0
 LOOK = 0.25  # seconds between looks
@@ -29,10 +34,10 @@ class Bench:
         self.superseded += superseded
         self.watchdog.heard(self.finished, self.superseded, changing)
 
-    def look(self, after: float = LOOK, used: float = 0.0, runnable: bool = False) -> str:
+    def look(self, after: float = LOOK, used: float = 0.0, runnable: bool = False, stopped: bool = False) -> str:
         self.now += after
         self.cpu += used
-        return self.watchdog.verdict(ProcessState(self.cpu, runnable), self.now)
+        return self.watchdog.verdict(ProcessState(self.cpu, runnable, stopped), self.now)
 
     def well(self, seconds: float) -> None:
         """The worker runs, reports and finishes frames."""
@@ -55,12 +60,40 @@ def test_a_worker_that_reports_and_finishes_is_well() -> None:
     Bench().well(60.0)
 
 
-def test_a_stopped_process_hangs_once_it_was_silent_for_long_enough() -> None:
+def test_a_silent_process_hangs_once_it_was_silent_for_long_enough() -> None:
     bench = Bench()
     bench.well(5.0)
     seconds, verdict = bench.until_verdict()
     assert seconds <= SILENCE + 2 * LOOK
     assert "without running" in verdict
+
+
+def test_a_process_that_a_signal_stopped_hangs_before_it_misses_a_report() -> None:
+    bench = Bench()
+    bench.well(5.0)
+    bench.report(changing=True)  # this one does not wait for a device
+    looks = 0
+    while not (verdict := bench.look(stopped=True)):
+        looks += 1
+        assert looks <= STOPPED / LOOK + 1
+    assert verdict == "stopped by a signal"
+    assert looks  # seen once, it may go on at once
+
+
+def test_a_process_that_is_stopped_for_a_moment_now_and_then_goes_on() -> None:
+    bench = Bench()
+    for _ in range(40):
+        bench.well(0.5)
+        assert bench.look(stopped=True) == ""
+        bench.report(finished=1)
+        assert bench.look(used=0.1) == ""
+
+
+def test_a_machine_that_stands_still_does_not_prolong_a_moment_in_which_a_process_was_stopped() -> None:
+    bench = Bench()
+    bench.well(5.0)
+    assert bench.look(after=60.0, stopped=True) == ""
+    assert bench.look(used=0.1) == ""
 
 
 def test_threads_of_the_middleware_do_not_make_a_hanging_process_look_alive() -> None:
@@ -147,6 +180,22 @@ def test_a_stopped_process_is_found_on_a_starved_machine_too_but_later() -> None
         if verdict:
             break
     assert "without running" in verdict
+
+
+def test_a_process_that_a_signal_stopped_is_told_from_one_that_waits() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        try:
+            child.send_signal(signal.SIGSTOP)
+            os.waitpid(child.pid, os.WUNTRACED)  # returns once it is stopped
+            if ") T " not in Path(f"/proc/{child.pid}/stat").read_text():
+                pytest.skip("this machine's /proc does not tell which processes are stopped")
+            assert read_process_state(child.pid) == ProcessState(ANY, runnable=False, stopped=True)
+            child.send_signal(signal.SIGCONT)
+            os.waitpid(child.pid, os.WCONTINUED)
+            state = read_process_state(child.pid)
+            assert state is not None and not state.stopped
+        finally:
+            child.kill()
 
 
 def test_processes_are_recognised_before_anything_is_done_to_them() -> None:
