@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from .child_process import ChildProcess
 
@@ -16,7 +16,8 @@ HEALTHY = 10.0  # seconds; a crash after a longer life is a first one
 class NodeProcess:
     """One node of the table and the process that runs it at present."""
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], spawn: Callable[[Sequence[str]], ChildProcess]) -> None:
+        """`spawn` starts a process that runs a command."""
         self.name = name
         self.restarts = 0
         self.restart_at: float | None = None  # monotonic, seconds; None when no restart is due
@@ -24,7 +25,7 @@ class NodeProcess:
         self.given_up = ""  # why it is not started again
         self.process: ChildProcess | None = None
         self._command = command
-        self._environment = environment
+        self._spawn = spawn
         self._started_at = 0.0
         self._crashes_in_a_row = 0
 
@@ -35,7 +36,7 @@ class NodeProcess:
         if spare is not None and spare.tell(json.dumps(list(self._command))):
             self.process = spare
         else:
-            self.process = ChildProcess(self._command, self._environment)
+            self.process = self._spawn(self._command)
         return self.process
 
     @property

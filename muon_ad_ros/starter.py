@@ -24,6 +24,7 @@ from muon_ad_core.errors import ParameterError
 from .bringup import PACKAGE, NodeSpec
 from .child_process import ChildProcess
 from .node_process import NodeProcess
+from .participants import Participants
 
 EXIT_USER_ERROR = 2
 SPARE = "spare"
@@ -73,9 +74,9 @@ class Starter:
         self._output = output
         self._colours = dict(zip(names, COLOURS)) if output.isatty() and "NO_COLOR" not in os.environ else {}
         self._width = max(map(len, names))
-        self._environment = _log_environment(environment, colour=bool(self._colours))
+        self._participants = Participants(_log_environment(environment, colour=bool(self._colours)))
         command_of = command_of or node_command
-        self.nodes = {spec.name: NodeProcess(spec.name, command_of(spec, options), self._environment) for spec in specs}
+        self.nodes = {spec.name: NodeProcess(spec.name, command_of(spec, options), self._spawn) for spec in specs}
         self._selector = selectors.DefaultSelector()
         self._stop_asked = False
 
@@ -110,6 +111,7 @@ class Starter:
             if node.process is not None:
                 self._release(node.process)
         self._end_spare()
+        self._participants.close()
 
     def run(self, duration: float | None = None) -> int:
         """Start the nodes and look after them until Ctrl-C, SIGTERM or `duration` seconds; then stop them.
@@ -152,12 +154,18 @@ class Starter:
         self._output.write(f"{'muon-ad':>{self._width}} | {sentence}\n")
         self._output.flush()
 
+    def _spawn(self, command: Sequence[str], listens: bool = False) -> ChildProcess:
+        process = ChildProcess(command, self._participants.next_environment(), listens)
+        self._participants.started(process)
+        return process
+
     def _start(self, node: NodeProcess) -> None:
         spare, self._spare = self._spare, None
         process = node.start(spare)
         if spare is not None:
             self._selector.unregister(spare.output)
         if spare is not None and process is not spare:  # it had ended
+            self._participants.ended(spare)
             spare.close_output()
         self._selector.register(process.output, selectors.EVENT_READ, (node.name, process))
 
@@ -169,7 +177,7 @@ class Starter:
             self._spare_command = []
         wanted = self._spare_command and self._spare is None
         if wanted and all(node.settled or (node.running and node.age > SPARE_AFTER) for node in self.nodes.values()):
-            self._spare = ChildProcess(self._spare_command, self._environment, listens=True)
+            self._spare = self._spawn(self._spare_command, listens=True)
             self._selector.register(self._spare.output, selectors.EVENT_READ, (SPARE, self._spare))
 
     def _end_spare(self) -> None:
@@ -199,6 +207,7 @@ class Starter:
         for key in [key for key in self._selector.get_map().values() if key.data[1] is process]:
             self._print_lines(*key.data)
             self._selector.unregister(key.fileobj)
+            self._participants.ended(process)
             process.close_output()
 
     def _pass_on_output(self, timeout: float) -> None:

@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from muon_ad_core.errors import ParameterError
-from muon_ad_ros import node_process
+from muon_ad_core.machine import PROFILE_VARIABLES
+from muon_ad_ros import node_process, participants
 from muon_ad_ros import starter as starter_module
 from muon_ad_ros.bringup import NodeSpec
-from muon_ad_ros.environment import child_environment
+from muon_ad_ros.child_process import ChildProcess
+from muon_ad_ros.environment import apply_dds_profile, child_environment
 from muon_ad_ros.node_process import NodeProcess
 from muon_ad_ros.starter import Starter, StartOptions, node_command, parse_override
 
@@ -44,7 +47,13 @@ def make_starter(scripts: dict[str, str], respawn: bool = True) -> tuple[Starter
     def command_of(spec: NodeSpec, options: StartOptions) -> list[str]:
         return [sys.executable, "-c", scripts[spec.name]]
 
-    return Starter(specs, StartOptions(respawn=respawn), os.environ, output, command_of), output
+    environment = dict(os.environ)
+    apply_dds_profile(environment)
+    return Starter(specs, StartOptions(respawn=respawn), environment, output, command_of), output
+
+
+def spawn(command: Sequence[str]) -> ChildProcess:
+    return ChildProcess(command, os.environ)
 
 
 def step_until(starter: Starter, condition: Callable[[], bool]) -> None:
@@ -52,6 +61,10 @@ def step_until(starter: Starter, condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition never came true"
         starter.step(0.05)
+
+
+def has_been_said(output: io.StringIO, words: str, times: int) -> bool:
+    return output.getvalue().count(words) >= times
 
 
 def test_output_is_merged_line_by_line_under_the_nodes_names() -> None:
@@ -82,6 +95,40 @@ def test_a_killed_node_is_named_and_started_again() -> None:
     assert starter.exit_code == 0
 
 
+def test_no_process_gets_the_participant_id_of_another_nor_soon_that_of_one_that_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node_process, "HEALTHY", 0.0)
+    say_profile = f"import os\nprint('profile', os.environ['{PROFILE_VARIABLES[0]}'], flush=True)\n"
+    starter, output = make_starter({"camera": say_profile + STEADY_NODE, "detector": say_profile + STEADY_NODE})
+    starter.start()
+    try:
+        step_until(starter, lambda: "detector | ready" in output.getvalue())
+        for _ in range(8):
+            wanted = starter.nodes["camera"].restarts + 1
+            step_until(starter, partial(has_been_said, output, "camera | ready", wanted))
+            pid = starter.nodes["camera"].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            step_until(starter, partial(has_been_said, output, "camera was killed", wanted))
+        step_until(starter, partial(has_been_said, output, "camera | ready", 9))
+    finally:
+        starter.stop()
+    profiles = [line.split()[-1] for line in output.getvalue().splitlines() if "| profile " in line]
+    assert len(set(profiles)) == len(profiles) == 10
+
+
+def test_participant_ids_of_processes_that_ended_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_process, "HEALTHY", 0.0)
+    monkeypatch.setattr(participants, "IDS", range(2))
+    starter, output = make_starter({"camera": "print('ready', flush=True)\nraise SystemExit(7)"})
+    starter.start()
+    try:
+        step_until(starter, lambda: output.getvalue().count("ready") >= 4)
+    finally:
+        starter.stop()
+
+
 def test_a_node_that_keeps_crashing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_process, "PAUSES", (0.0, 0.01, 0.01))
     monkeypatch.setattr(node_process, "HEALTHY", PATIENCE)
@@ -95,7 +142,7 @@ def test_the_first_restart_is_immediate_and_the_pause_before_each_further_one_gr
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(node_process, "HEALTHY", PATIENCE)
-    node = NodeProcess("camera", [sys.executable, "-c", "raise SystemExit(7)"], os.environ)
+    node = NodeProcess("camera", [sys.executable, "-c", "raise SystemExit(7)"], spawn)
     process = node.start()
     words = [node.plan_restart(respawn=True) for _ in range(5)]
     process.close_output()
@@ -105,7 +152,7 @@ def test_the_first_restart_is_immediate_and_the_pause_before_each_further_one_gr
 
 def test_a_crash_after_a_healthy_life_counts_as_a_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_process, "HEALTHY", 0.0)
-    node = NodeProcess("camera", [sys.executable, "-c", "raise SystemExit(7)"], os.environ)
+    node = NodeProcess("camera", [sys.executable, "-c", "raise SystemExit(7)"], spawn)
     process = node.start()
     assert [node.plan_restart(respawn=True) for _ in range(9)] == ["starting it again"] * 9
     process.close_output()
