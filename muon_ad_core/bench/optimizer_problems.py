@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from muon_ad_core.bench.picture_pairs import central_square
 from muon_ad_core.compress.entropy_masks import AttentionSite, EntropyMask, attention_entropy, choose_mask
 from muon_ad_core.distill.attention import Attention
-from muon_ad_core.distill.attention_objective import AttentionObjective, ObjectiveSettings
+from muon_ad_core.distill.attention_objective import AttentionObjective
 from muon_ad_core.distill.optimisation import Objective
 from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.distill.pyramid import level_count, split
+from muon_ad_core.distill.synthesis_settings import default_objective, default_optimisation
 from muon_ad_core.distill.teachers.base import Teacher
 
 Judge = Callable[[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]], Mapping[str, float]]
@@ -26,9 +27,15 @@ Judge = Callable[[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]], Mapp
 
 
 class Problem(Protocol):
-    """One pair of pictures under one seed; everything it hands out is new, so that runs share no caches."""
+    """One pair of pictures under one seed; everything it hands out is new, so that runs share no caches.
+
+    content_weight: lambda of style + lambda * content.
+    """
 
     name: str
+
+    @property
+    def content_weight(self) -> float: ...
 
     def start(self) -> Any:
         """The latent, or pyramid, that every run begins with."""
@@ -63,6 +70,11 @@ class AttentionProblem:
     judge_pictures: Judge | None = None
     moves: int = 8
 
+    @property
+    def content_weight(self) -> float:
+        """As `muon-ad synthesize` has it, as the whole objective is."""
+        return default_optimisation(self.teacher.target).content_weight
+
     def start(self) -> Any:
         """See `Problem.start`."""
         if self.teacher.target == "latent":
@@ -96,7 +108,8 @@ class AttentionProblem:
         return self.judge_pictures(to_picture(shown), to_picture(self.content[0]), to_picture(self.style[0]))
 
     def _objective(self, teacher: Teacher, sites: tuple[int, ...] | None) -> AttentionObjective:
-        settings = ObjectiveSettings(target=self.teacher.target, sites=sites, shifts=self.moves, seed=self.seed)
+        usual = default_objective(self.teacher.target)
+        settings = replace(usual, sites=sites, shifts=self.moves, seed=self.seed)
         return AttentionObjective(teacher, [self.style], self.content, self.steps, settings)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ def run_variant(variant: Variant, problem: Problem, rate: float, steps: int, see
     if variant.masked:
         objective, mask = problem.masked_objective()
         flops_saved = mask.flops_saved / mask.flops
-    optimisation = LatentOptimisation(problem.start(), variant.at(rate, steps, seed))
+    settings = replace(variant.at(rate, steps, seed), content_weight=problem.content_weight)
+    optimisation = LatentOptimisation(problem.start(), settings)
     length = variant.run_steps(steps)
     losses, seconds, saved = [], [], 0
     reset = reset_peak_memory()

@@ -101,15 +101,15 @@ def measure(args: argparse.Namespace) -> Measurement:
 
 def choose_methods(teacher: Teacher, size: int, steps: int, controls: int, weights: Path | None) -> list[Method]:
     """The teacher first; its untrained likeness by seed; the baseline; the reference where there are weights for it."""
-    from dataclasses import replace
-
     from muon_ad_core.bench.synthesis_methods import attention_distillation, colour_moments, direct_optimisation
     from muon_ad_core.distill.features import load_feature_network
-    from muon_ad_core.distill.synthesis_settings import SynthesisSettings
+    from muon_ad_core.distill.synthesis_settings import SynthesisSettings, default_objective, default_optimisation
     from muon_ad_core.distill.teachers.micro import MicroTeacherFeatures
 
-    settings = SynthesisSettings(size=size, steps=steps)
-    settings = replace(settings, objective=replace(settings.objective, target=teacher.target))
+    settings = SynthesisSettings(
+        size=size, steps=steps, objective=default_objective(teacher.target),
+        optimisation=default_optimisation(teacher.target),
+    )  # fmt: skip
     usual = settings.optimisation.content_weight
     strengths = (4 * usual, usual, usual / 4)
     methods = [attention_distillation(OURS, teacher, settings, strengths)]

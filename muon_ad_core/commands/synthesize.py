@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=512, help="longer side in pixels (default %(default)s)")
     parser.add_argument("--steps", type=int, default=60, help="steps of all sizes together (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="everything random follows from it (default %(default)s)")
-    parser.add_argument("--content-weight", type=float, metavar="LAMBDA", help="weight of content (default 0.25)")
+    parser.add_argument("--content-weight", type=float, metavar="LAMBDA",
+                        help="weight of content (default 2, in latents 0.25)")  # fmt: skip
+    parser.add_argument("--patch-weight", type=float, metavar="WEIGHT",
+                        help="of the distribution of patches in the style (default 10, in latents 0)")  # fmt: skip
     help_scale = "size of the style relative to the result; below 1 strokes are finer (default 1)"
     parser.add_argument("--style-scale", type=float, default=1.0, metavar="FACTOR", help=help_scale)
     parser.add_argument("--mask", type=Path, metavar="PICTURE", help="regions of the result, one flat grey each")
@@ -92,10 +95,9 @@ def run(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace, target: str) -> SynthesisSettings:
     from dataclasses import replace
 
-    from muon_ad_core.distill.attention_objective import ObjectiveSettings
-    from muon_ad_core.distill.synthesis_settings import SynthesisSettings
+    from muon_ad_core.distill.synthesis_settings import SynthesisSettings, default_objective, default_optimisation
 
-    defaults = SynthesisSettings()
+    target = args.target or target
     chosen = {
         "learning_rate": args.learning_rate, "content_weight": args.content_weight, "optimizer": args.optimizer,
     }  # fmt: skip
@@ -104,14 +106,16 @@ def _settings(args: argparse.Namespace, target: str) -> SynthesisSettings:
         changes["learning_rate"] = None
     try:
         optimisation = replace(
-            defaults.optimisation, projection=args.projection, measure_conflicts=args.conflicts, **changes
+            default_optimisation(target), projection=args.projection, measure_conflicts=args.conflicts, **changes
         )
     except ValueError as error:
         raise ParameterError(f"{error}") from None
-    objective = ObjectiveSettings(
-        target=args.target or target, style_loss=args.style_loss, tile=args.tile,
+    objective = replace(
+        default_objective(target), style_loss=args.style_loss, tile=args.tile,
         sites=None if args.sites is None else tuple(args.sites),
     )  # fmt: skip
+    if args.patch_weight is not None:
+        objective = replace(objective, patch_weight=args.patch_weight)
     return SynthesisSettings(
         size=args.size, steps=args.steps, style_scale=args.style_scale, seed=args.seed, objective=objective,
         optimisation=optimisation,

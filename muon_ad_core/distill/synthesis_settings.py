@@ -11,6 +11,21 @@ from muon_ad_core.errors import ParameterError
 
 SIZES = (64, 2048)
 STEPS = (1, 10_000)
+PATCH_WEIGHT = 10.0
+CONTENT_WEIGHT = 2.0
+"""Goes with the weight of patches: with attention alone 0.25 keeps as much."""
+
+
+def default_objective(target: str = "pyramid") -> ObjectiveSettings:
+    """Attentions and patches for pyramids; attentions alone, the paper's objective, for latents of big models."""
+    return ObjectiveSettings(target=target, patch_weight=PATCH_WEIGHT if target == "pyramid" else 0.0)
+
+
+def default_optimisation(target: str = "pyramid") -> OptimisationSettings:
+    """The update rule that goes with `default_objective`; for latents the reference of attention distillation."""
+    if target == "latent":
+        return OptimisationSettings(optimizer="adam", learning_rate=0.05)
+    return OptimisationSettings(optimizer="adam", learning_rate=0.03, schedule="cosine", content_weight=CONTENT_WEIGHT)
 
 
 @dataclass(frozen=True)
@@ -28,15 +43,15 @@ class SynthesisSettings:
     style_scale: float = 1.0
     stages: int = 0
     seed: int = 0
-    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
-    optimisation: OptimisationSettings = field(
-        default_factory=lambda: OptimisationSettings(optimizer="adam", learning_rate=0.03, schedule="cosine")
-    )
+    objective: ObjectiveSettings = field(default_factory=default_objective)
+    optimisation: OptimisationSettings = field(default_factory=default_optimisation)
 
     def __post_init__(self) -> None:
         for name, value, (least, most) in (("size", self.size, SIZES), ("steps", self.steps, STEPS)):
             if not least <= value <= most:
                 raise ParameterError(f"{name} must be between {least} and {most}, not {value}")
+        if self.objective.patch_weight < 0:
+            raise ParameterError(f"the weight of patches must not be negative, got {self.objective.patch_weight}")
         if not 0.1 <= self.style_scale <= 4:
             raise ParameterError(f"the style's scale must be between 0.1 and 4, not {self.style_scale}")
         if self.objective.target not in TARGETS or self.objective.style_loss not in STYLE_LOSSES:

@@ -34,6 +34,7 @@ class Bowl:
     """A problem whose losses are quadratic, so that the answer is known."""
 
     name = "bowl"
+    content_weight = 0.25
 
     def start(self) -> torch.Tensor:
         return torch.ones(1, 2, 4, 4)
