@@ -1,66 +1,111 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stylise photographs in every style of an engine: likeness to the photograph, fine detail kept, time an image."""
+"""Stylise photographs in every style of an engine: likeness to the photograph, fine detail kept, time an image.
+
+With --styles, the pictures of the styles, and --weights also how near the result is to the style, how much of the
+photograph is left, the mesh in it, and flicker before a slowly moving camera, beside Johnson networks (--johnson),
+the palette alone, and the optimiser's own result (--references). See docs/benchmarks.md.
+"""
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from muon_ad_core.errors import ParameterError
 
+if TYPE_CHECKING:
     from muon_ad_core.bench.benchmark import Measurement, Picture
+    from muon_ad_core.bench.style_contenders import Pixels
+    from muon_ad_core.metrics.perceptual import PerceptualNetwork
+    from muon_ad_core.stylize import Stylizer
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
-SIZE = (640, 480)
 TIMED_RUNS = 5
-TILE, COLUMNS = (256, 192), 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``muon-ad bench quality``."""
     parser.add_argument("--engine", default="student", help="engine package: a name or a folder (default: student)")
-    parser.add_argument("--level", default="", help="level of detail (default: the engine's first)")
+    parser.add_argument("--level", default="", help="level of what is timed and compared with the photograph alone")
     parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 (safetensors), adds LPIPS and FID; needs PyTorch")
+    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs (default: scikit-image's)")
+    parser.add_argument("--count", type=int, default=4, help="most photographs taken (default: %(default)s)")
+    parser.add_argument("--size", default="640x480", metavar="WxH", help="size they are painted at (default: 640x480)")
+    parser.add_argument("--styles", type=Path, metavar="FOLDER", help="pictures of the engine's styles, by their names")
+    parser.add_argument("--unseen", type=Path, metavar="FOLDER", help="pictures that are no style of the training")
+    parser.add_argument("--johnson", type=Path, metavar="FOLDER", help="what muon-ad train johnson wrote")
+    parser.add_argument("--frames", type=int, default=10, help="frames of each moving picture (default: %(default)s)")
+    parser.add_argument("--clip", type=Path, metavar="FOLDER", help="RGB-D frames as 7-Scenes' to measure flicker on")
+    parser.add_argument(
+        "--references", type=int, default=0, metavar="PAIRS", help="photographs in styles to optimise directly, too"
+    )
+    parser.add_argument("--teacher", help="optimise the same by this teacher's attentions, as muon-ad synthesize does")
+    parser.add_argument("--sheets", type=Path, metavar="FOLDER", help="write the sheets as files, too")
 
 
 def measure(args: argparse.Namespace) -> Measurement:
-    """Measure; raises a UserError when the engine or the weights cannot be read."""
-    import cv2
-    import numpy as np
-
+    """Measure; raises a UserError when the engine, pictures or weights cannot be read."""
     from muon_ad_core.bench.benchmark import HIGHER, LOWER, NEITHER, Measurement, Series
+    from muon_ad_core.bench.engine import read_size
     from muon_ad_core.bench.inputs import describe_input
+    from muon_ad_core.bench.picture_pairs import evenly_chosen, named_pictures
     from muon_ad_core.engine.package import EnginePackage, find_engine
+    from muon_ad_core.stylize import Stylizer
+
+    _check(args)
+    size = read_size(args.size)
+    package = EnginePackage.load(find_engine(args.engine))
+    stylizer = Stylizer(package)
+    shipped = [style["name"] for style in package.manifest["styles"]]
+    chosen = evenly_chosen(named_pictures(args.photos, PHOTOGRAPHS), args.count)
+    photographs = [(name, resized(picture, size)) for name, picture in chosen]
+    network = _network(args.weights)
+    values, summary, pictures = _likeness(stylizer, args.level, shipped, [p for _, p in photographs], network)
+    level = next(level for level in package.levels if level.name == stylizer.level)
+    summary |= {"image_time_s": _median_time(stylizer, photographs[0][1]), "parameters": level.parameters}
+    config = {"engine": package.name, "version": package.version, "level": stylizer.level, "size": args.size,
+              "backend": stylizer.backend, "photographs": [name for name, _ in photographs]}  # fmt: skip
+    text = [f"{name:32} {'-' if value is None else f'{value:.4g}'}" for name, value in summary.items()]
+    results: dict[str, Any] = {}
+    if args.styles is not None and network is not None:
+        from muon_ad_core.bench.style_comparison import compare
+
+        judged = compare(args, stylizer, shipped, photographs, network)
+        results, text = judged.results, [*text, "", *judged.text]
+        summary, pictures = {**summary, **judged.summary}, [*pictures, *judged.sheets]
+        values |= judged.samples
+    if args.sheets is not None:
+        _write(args.sheets, pictures)
+    better = {"ssim": HIGHER, "psnr": HIGHER, "high_frequency_retention": NEITHER}
+    samples = {name: Series("", [each], better.get(name, LOWER)) for name, each in values.items()}
+    folders = (args.photos, args.styles, args.unseen, args.johnson, args.clip)
+    inputs = [describe_input(folder) for folder in (package.root, *folders) if folder is not None]
+    return Measurement(config, results, summary, "\n".join(text), inputs, samples, pictures=pictures)
+
+
+def _likeness(
+    stylizer: Stylizer, level: str, styles: Sequence[str], photographs: list[Pixels], network: PerceptualNetwork | None
+) -> tuple[dict[str, list[float]], dict[str, Any], list[Picture]]:
+    """Values by metric, their means, and a sheet: every photograph in every style beside itself."""
+    from muon_ad_core.bench.style_sheets import grid
     from muon_ad_core.metrics.distribution import FrechetScore
     from muon_ad_core.metrics.image import high_frequency_retention, psnr, ssim
     from muon_ad_core.metrics.running import RunningMean
-    from muon_ad_core.sources.photographs import load_photograph
-    from muon_ad_core.stylize import Stylizer
 
-    folder = find_engine(args.engine)
-    stylizer = Stylizer(EnginePackage.load(folder))
-    if args.level:
-        stylizer.set_level(args.level)
-    originals = map(load_photograph, PHOTOGRAPHS)
-    photographs = [
-        np.asarray(cv2.resize(picture, SIZE, interpolation=cv2.INTER_AREA), np.uint8) for picture in originals
-    ]
+    if level:
+        stylizer.set_level(level)
     running = {metric.__name__: RunningMean(metric) for metric in (ssim, psnr, high_frequency_retention)}
     fid = None
-    if args.weights is not None:
-        from muon_ad_core.metrics.perceptual import PerceptualNetwork
-
-        network = PerceptualNetwork(args.weights)
+    if network is not None:
         running[f"LPIPS[{network.name}]"] = RunningMean(lambda a, b: network.lpips(a[None], b[None]))
         fid = FrechetScore(network)
         for photograph in photographs:
             fid.add_reference(photograph[None])
     shown = [photographs[0]]
-    for style in stylizer.style_names():
+    for style in styles:
         stylizer.set_style(style)
         results = [stylizer.run(photograph).copy() for photograph in photographs]
         for result, photograph in zip(results, photographs):
@@ -69,49 +114,54 @@ def measure(args: argparse.Namespace) -> Measurement:
             if fid is not None:
                 fid.add_generated(result[None])
         shown.append(results[0])
-    times = _times(stylizer, photographs[0])
     summary: dict[str, Any] = {name: mean.mean for name, mean in running.items()}
-    if fid is not None:
+    if fid is not None and len(photographs) > 1:
         summary[f"content_{fid.label}"] = fid.distance()
-    summary["image_time_s"] = sorted(times)[len(times) // 2]
-    summary["parameters"] = next(
-        (level.get("parameters") for level in _levels(folder) if level["name"] == stylizer.level), None
-    )
-    better = {"ssim": HIGHER, "psnr": HIGHER, "high_frequency_retention": NEITHER}
-    samples = {name: Series("", [mean.values], better.get(name, LOWER)) for name, mean in running.items()}
-    config = {"engine": args.engine, "level": stylizer.level, "backend": stylizer.backend, "photographs": PHOTOGRAPHS}
-    text = "\n".join(f"{name:32} {'-' if value is None else f'{value:.4g}'}" for name, value in summary.items())
-    pictures = [_sheet(shown, stylizer.style_names())]
-    return Measurement(config, {}, summary, text, [describe_input(folder)], samples, pictures=pictures)
+    return {name: mean.values for name, mean in running.items()}, summary, [grid(shown, styles)]
 
 
-def _times(stylizer: Any, photograph: NDArray[np.uint8]) -> list[float]:
+def _median_time(stylizer: Stylizer, photograph: Pixels) -> float:
     """Seconds for one image, after the runs before have warmed the engine up."""
     times = []
     for _ in range(TIMED_RUNS):
         began = time.perf_counter()
         stylizer.run(photograph)
         times.append(time.perf_counter() - began)
-    return times
+    return sorted(times)[len(times) // 2]
 
 
-def _levels(folder: Path) -> list[dict[str, Any]]:
-    import json
+def _check(args: argparse.Namespace) -> None:
+    if args.count < 1 or args.frames < 2 or args.references < 0:
+        raise ParameterError("--count must be at least 1, --frames at least 2, and --references not negative")
+    if args.styles is not None and args.weights is None:
+        raise ParameterError("--styles needs --weights, which tell how much of a photograph is left")
+    if args.styles is None:
+        given = [name for name in ("unseen", "johnson", "clip", "references", "teacher") if getattr(args, name)]
+        if given:
+            raise ParameterError(f"--{given[0]} needs --styles, the pictures of the engine's styles")
 
-    levels: list[dict[str, Any]] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["levels"]
-    return levels
+
+def _network(weights: Path | None) -> PerceptualNetwork | None:
+    if weights is None:
+        return None
+    from muon_ad_core.metrics.perceptual import PerceptualNetwork
+
+    return PerceptualNetwork(weights)
 
 
-def _sheet(pictures: list[NDArray[np.uint8]], styles: list[str]) -> Picture:
-    """One photograph in every style, a few in a row."""
+def resized(picture: Pixels, size: tuple[int, int]) -> Pixels:
+    """The middle of a picture, of the shape that `size` (width, height) has, at that size."""
     import cv2
     import numpy as np
 
-    from muon_ad_core.bench.benchmark import Picture
+    factor = min(picture.shape[1] / size[0], picture.shape[0] / size[1])
+    width, height = round(size[0] * factor), round(size[1] * factor)
+    row, column = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    middle = picture[row : row + height, column : column + width]
+    return np.asarray(cv2.resize(middle, size, interpolation=cv2.INTER_AREA), np.uint8)
 
-    small: list[Any] = [cv2.resize(picture, TILE, interpolation=cv2.INTER_AREA) for picture in pictures]
-    small += [np.full_like(small[0], 255)] * (-len(small) % COLUMNS)
-    rows = [np.hstack(small[first : first + COLUMNS]) for first in range(0, len(small), COLUMNS)]
-    sheet = np.vstack(rows)[..., ::-1]
-    jpeg = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-    return Picture(f"A photograph and what became of it, row by row: {', '.join(styles)}", jpeg)
+
+def _write(folder: Path, pictures: Sequence[Picture]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(pictures):
+        (folder / f"sheet_{number}.jpg").write_bytes(picture.jpeg)

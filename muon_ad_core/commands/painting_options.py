@@ -28,6 +28,9 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--minutes", type=float, default=0.0, help="length of the training in time")
     parser.add_argument("--batch", type=int, default=2, help="photographs a step (default %(default)s)")
     parser.add_argument("--crop", type=int, default=256, help="side of the views in pixels (default %(default)s)")
+    parser.add_argument(
+        "--max-shift", type=int, default=12, help="most pixels between the two views of a photograph (default 12)"
+    )
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     parser.add_argument("--learning-rate", type=float, help="of Muon, or of AdamW with --optimizer adamw")
     losses = parser.add_argument_group("losses", "factors; 0 leaves one out")
@@ -58,7 +61,8 @@ def painting_recipe(args: argparse.Namespace) -> dict[str, Any]:
         rates = {"adamw_lr" if args.optimizer == "adamw" else "lr": args.learning_rate}
     return {
         "photos": args.photos, "features": args.features, "steps": args.steps, "minutes": args.minutes,
-        "batch": args.batch, "crop": args.crop, "optimizer": args.optimizer, "projection": args.projection,
+        "batch": args.batch, "crop": args.crop, "max_shift": args.max_shift, "optimizer": args.optimizer,
+        "projection": args.projection,
         "teacher": args.teacher, "seed": args.seed, "data_note": args.data_note, **rates,
         "weights": LossWeights(**{name: value for name, value in given.items() if value is not None}),
     }  # fmt: skip

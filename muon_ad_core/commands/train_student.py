@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frozen-codes", action="store_true", help="train neither encoder nor codes: styles stay those of --start"
     )
+    parser.add_argument(
+        "--padding",
+        choices=("zeros", "circular"),
+        default="zeros",
+        help="what convolutions see beyond a view in training: circular hides the border (default zeros)",
+    )
     parser.add_argument("--width", type=int, help="channels of the body of a new student (default 128)")
     parser.add_argument(
         "--prune",
@@ -104,7 +110,12 @@ def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentT
     # Pruned levels share the codes of the whole one.
     frozen = args.frozen_codes or args.prune is not None
     return StudentTraining(
-        styles=args.styles, extra_styles=args.extra_styles, shipped=names, frozen_codes=frozen, **painting_recipe(args)
+        styles=args.styles,
+        extra_styles=args.extra_styles,
+        shipped=names,
+        frozen_codes=frozen,
+        padding=args.padding,
+        **painting_recipe(args),
     )
 
 

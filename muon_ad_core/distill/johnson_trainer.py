@@ -19,7 +19,7 @@ from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTrain
 from muon_ad_core.distill.pictures import StylePicture
 from muon_ad_core.nets.peers import ReflectedConvolution, johnson_network
 
-CALIBRATION_FRAMES, CALIBRATION_SIDE = 256, 256
+CALIBRATION_FRAMES, CALIBRATION_SIDE = 64, 256
 HALF_RANGE = 127.5
 
 

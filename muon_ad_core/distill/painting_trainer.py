@@ -24,8 +24,6 @@ from muon_ad_core.distill.pictures import PhotoFolder, StylePicture, to_tensor
 from muon_ad_core.distill.training import TrainingRun
 from muon_ad_core.errors import UserError
 
-MAX_SHIFT = 12
-"""Largest shift in pixels between the two views of a photograph."""
 WARM_UP_STEPS = 100
 LEAST_RATE = 0.02
 """Share of the learning rate that is left at the end."""
@@ -43,10 +41,11 @@ class PaintingTraining:
 
     photos, features: folder of photographs, file of SqueezeNet 1.1 weights; steps or minutes: length, the other is 0;
     batch: photographs a step, each seen in two shifted views of crop x crop pixels; style_side: longer side of the
-    style pictures; lr, adamw_lr: of Muon for convolutions and of AdamW for the rest (for all with optimizer "adamw");
-    decay_share: last part of the run in which the rates fall to zero; noise: most sensor noise added to a view;
-    projection: project the style's gradient where it conflicts with what holds the picture; teacher: of attention
-    distillation, when its weight is not 0; data_note: origin and licences of the pictures, for the model card.
+    style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop; lr,
+    adamw_lr: of Muon for convolutions and of AdamW for the rest (for all with optimizer "adamw"); decay_share: last
+    part of the run in which the rates fall to zero; noise: most sensor noise added to a view; projection: project the
+    style's gradient where it conflicts with what holds the picture; teacher: of attention distillation, when its weight
+    is not 0; data_note: origin and licences of the pictures, for the model card.
     """
 
     photos: Path
@@ -56,6 +55,7 @@ class PaintingTraining:
     batch: int = 2
     crop: int = 256
     style_side: int = 448
+    max_shift: int = 12
     optimizer: str = "muon"
     lr: float = 1e-3
     adamw_lr: float = 1.5e-3
@@ -72,6 +72,8 @@ class PaintingTraining:
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise UserError(f"unknown optimizer '{self.optimizer}': choose {' or '.join(OPTIMIZERS)}")
+        if not 0 <= self.max_shift < self.crop:
+            raise UserError(f"the shift between views must be from 0 to less than {self.crop}, not {self.max_shift}")
 
     def part(self: Recipe, share: float) -> Recipe:
         """The same recipe with a share (0..1) of its length."""
@@ -147,8 +149,9 @@ class PaintingTrainer(TrainingRun[Network]):
 
     def _draw_views(self, styles: list[int], random: np.random.Generator) -> Views:
         side = self.recipe.crop
-        crops = to_tensor([self.photos.draw(side + MAX_SHIFT, random) for _ in range(self.recipe.batch)])
-        row, column = (int(v) for v in random.integers(0, MAX_SHIFT + 1, 2))
+        most = self.recipe.max_shift
+        crops = to_tensor([self.photos.draw(side + most, random) for _ in range(self.recipe.batch)])
+        row, column = (int(v) for v in random.integers(0, most + 1, 2))
         first, second = crops[:, :, :side, :side], crops[:, :, row : row + side, column : column + side]
         spread = self.recipe.noise * random.random()
         noise = torch.from_numpy(random.standard_normal((2, *first.shape), dtype=np.float32)) * spread

@@ -17,7 +17,7 @@ from muon_ad_core.distill.painting_losses import Views
 from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTraining
 from muon_ad_core.distill.pictures import StylePicture, chosen_styles, list_styles, random_crop, to_tensor
 from muon_ad_core.errors import UserError
-from muon_ad_core.nets.student import LEVELS, Student, StudentConfig
+from muon_ad_core.nets.student import LEVELS, Padding, Student, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, StyleEncoder
 
 CODED_SHARE = 0.8
@@ -30,7 +30,8 @@ class StudentTraining(PaintingTraining):
 
     styles, extra_styles: folders; shipped: names of the styles that go into the package (drawn with probability
     `shipped_share`, the rest teach the encoder what styles are); frozen_codes: encoder and offsets are not trained, so
-    that codes stay those of the student that the run started from.
+    that codes stay those of the student that the run started from; padding: of the convolutions in training, as
+    `Student.set_padding` takes it.
     """
 
     styles: Path
@@ -38,6 +39,7 @@ class StudentTraining(PaintingTraining):
     extra_styles: Path | None = None
     shipped_share: float = 0.8
     frozen_codes: bool = False
+    padding: Padding = "zeros"
     network: StudentConfig = field(default_factory=StudentConfig)
 
     def describe(self) -> dict[str, Any]:
@@ -80,6 +82,7 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
             network.offsets.requires_grad_(False)
         self._student_recipe = recipe
         super().__init__(network, recipe, self.styles)
+        self.network.student.set_padding(recipe.padding)  # the averaged weights, which are exported, keep zeros
 
     def identity(self) -> dict[str, Any]:
         return {"network": self._student_recipe.network.to_dict(), "shipped": self.shipped}

@@ -24,7 +24,7 @@ from muon_ad_core.errors import ParameterError
 
 SMALLEST_STAGE = 192
 """Longer side below which a coarser stage tells nothing about strokes."""
-SHARE_OF_NEXT = 3
+SHARE_OF_NEXT = 4
 """A stage has that many times the steps of the next one, which is dearer."""
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Level = Literal["fast", "fine"]
+Padding = Literal["zeros", "circular"]
 LEVELS: tuple[Level, ...] = ("fast", "fine")
 INPUT_BLOCK = 4
 """Pixels along one side of the block that is packed into channels at the input."""
@@ -124,6 +125,15 @@ class Student(nn.Module):
         self.half_modulation = FiLM(config.code, half)
         self.half_block = ResidualBlock(half, config.code, half)
         self.fine_head = nn.Conv2d(half, 3 * OUTPUT_BLOCK["fine"] ** 2, 3, padding=1)
+
+    def set_padding(self, mode: Padding) -> None:
+        """What convolutions see beyond the picture: "zeros", as when exported, or "circular", its other side.
+
+        Zeros tell a layer where the border is; a training without them cannot learn to paint borders otherwise.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.padding_mode = mode
 
     def quarter_features(self, packed: Tensor, code: Tensor) -> Tensor:
         """The part both levels share: packed pixels (B, 48, h, w) in [-1, 1] -> features (B, quarter_width, h, w).

@@ -1,33 +1,122 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The quality benchmark on the shipped student."""
+"""The quality benchmark on the shipped student: likeness, and style beside peers, with made pictures and weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from muon_ad_core import cli
 from muon_ad_core.bench.result_file import read_document
-from muon_ad_core.engine.package import find_engine
+from muon_ad_core.bench.style_contenders import mixed
+from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.errors import EngineError
+from muon_ad_core.metrics.lattice import lattice
+
+RATIOS = ("swd_ratio_johnson", "style_ratio_johnson", "content_ratio_johnson", "warp_ratio_johnson")
 
 
-def test_every_style_is_measured_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def shipped() -> list[str]:
     try:
-        find_engine("student")
+        package = EnginePackage.load(find_engine("student"))
     except EngineError as error:
         pytest.skip(str(error))
-    assert cli.main(["bench", "quality", "--json", str(tmp_path / "quality.json")]) == 0
+    return [style["name"] for style in package.manifest["styles"]]
+
+
+def test_every_style_is_measured_and_shown(shipped: list[str], tmp_path: Path) -> None:
+    assert cli.main(["bench", "quality", "--size", "160x120", "--json", str(tmp_path / "quality.json")]) == 0
     document = read_document(tmp_path / "quality.json")
     summary = document["summary"]
     assert 0.0 < summary["ssim"] < 1.0 and summary["psnr"] > 0.0
     assert summary["image_time_s"] > 0.0 and summary["parameters"] > 0
-    styles = len(document["samples"]["ssim"]["runs"][0]) / len(document["config"]["photographs"])
-    assert styles >= 1 and styles == int(styles)
-    assert document["pictures"][0]["caption"].count(",") == styles
+    assert len(document["samples"]["ssim"]["runs"][0]) == len(document["config"]["photographs"]) * len(shipped)
+    assert document["pictures"][0]["caption"].count(",") == len(shipped)
 
 
-def test_an_unknown_engine_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "quality", "--engine", "no_such_engine"]) == 2
-    assert "no_such_engine" in capsys.readouterr().err
+def test_peers_are_compared_at_equal_content(shipped: list[str], tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the judging network needs PyTorch")
+    pytest.importorskip("onnx", reason="the peers are exported by PyTorch and onnx")
+    weights = _weights(tmp_path / "features.safetensors")
+    random = np.random.default_rng(0)
+    for folder, names in (("styles", shipped[:3]), ("unseen", ["one", "two"])):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            spots = random.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+            picture = cv2.resize(spots, (160, 120), interpolation=cv2.INTER_CUBIC)
+            cv2.imwrite(str(tmp_path / folder / f"{name}.png"), picture)
+    for name in shipped[:2]:
+        _export_peer(tmp_path / "johnson" / name, torch)
+    command = ["bench", "quality", "--size", "160x120", "--count", "2", "--frames", "2", "--styles",
+               str(tmp_path / "styles"), "--unseen", str(tmp_path / "unseen"), "--johnson", str(tmp_path / "johnson"),
+               "--weights", str(weights), "--sheets", str(tmp_path / "sheets"),
+               "--json", str(tmp_path / "quality.json")]  # fmt: skip
+    assert cli.main(command) == 0
+    document = read_document(tmp_path / "quality.json")
+    for end in ("_fast", "_fine"):
+        assert all(document["summary"][ratio + end] > 0 for ratio in (*RATIOS, "lattice", "unseen_ratio"))
+    rows = document["results"]["contenders"]
+    assert {"Muon-AD fast", "Muon-AD fine", "Johnson", "palette", "photograph"} == set(rows)
+    assert rows["photograph"]["content"] == 0 and rows["photograph"]["ssim"] == pytest.approx(1)
+    assert rows["photograph"]["sliced_wasserstein, left"] == pytest.approx(1)
+    assert rows["palette"]["sliced_wasserstein, left"] < 1
+    assert len(list((tmp_path / "sheets").glob("*.jpg"))) == len(document["pictures"]) > 2
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--engine", "no_such_engine"], "no_such_engine"),
+        (["--styles", "folder"], "--styles needs --weights"),
+        (["--johnson", "folder"], "--johnson needs --styles"),
+        (["--count", "0"], "--count must be at least 1"),
+        (["--size", "wide"], "--sizes must be like 640x480"),
+    ],
+)
+def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str) -> None:
+    assert cli.main(["bench", "quality", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_mesh_is_told_from_a_photograph() -> None:
+    random = np.random.default_rng(0)
+    smooth = cv2.resize(random.integers(60, 200, (4, 4, 3), dtype=np.uint8), (96, 96), interpolation=cv2.INTER_CUBIC)
+    mesh = np.tile(random.integers(-10, 11, (8, 8, 3)), (12, 12, 1))
+    meshed = np.clip(smooth.astype(int) + mesh, 0, 255).astype(np.uint8)
+    assert lattice(np.full((48, 48, 3), 90, np.uint8)) == 0
+    assert lattice(meshed) > lattice(smooth) + 0.01
+    with pytest.raises(ValueError, match="48 x 48"):
+        lattice(smooth[:40])
+
+
+def test_a_share_of_a_picture_is_mixed_in() -> None:
+    black, white = np.zeros((2, 2, 3), np.uint8), np.full((2, 2, 3), 255, np.uint8)
+    assert (mixed(black, white, 0.0) == 0).all() and (mixed(black, white, 1.0) == 255).all()
+    assert (mixed(black, white, 0.2) == 51).all()
+
+
+def _weights(path: Path) -> Path:
+    """A feature network with random weights."""
+    import torch
+    from safetensors.torch import save_file
+
+    from muon_ad_core.distill.features import SqueezeNetFeatures
+
+    torch.manual_seed(0)
+    save_file({k: v for k, v in SqueezeNetFeatures().state_dict().items() if k.startswith("features.")}, path)
+    return path
+
+
+def _export_peer(stem: Path, torch: object) -> None:
+    """A network in a trained one's place."""
+    from torch import nn
+
+    from muon_ad_core.compress.frame_graphs import export_frame_network
+
+    stem.parent.mkdir(exist_ok=True)
+    convolution = nn.Conv2d(3, 3, 3, padding=1)
+    export_frame_network(nn.Sequential(convolution), stem, [np.full((1, 32, 32, 3), 90, np.uint8)] * 2)

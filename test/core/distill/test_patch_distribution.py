@@ -15,7 +15,7 @@ from muon_ad_core.nets.micro_teacher import MicroTeacherConfig  # noqa: E402
 SMALL = MicroTeacherConfig(block=4, widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), head=16, time=8)
 
 
-def noise(seed: int, size: tuple[int, int] = (48, 64), amplitude: float = 0.3) -> torch.Tensor:
+def noise(seed: int, size: tuple[int, int] = (96, 128), amplitude: float = 0.3) -> torch.Tensor:
     return amplitude * torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed))
 
 
@@ -26,7 +26,7 @@ def test_the_distance_is_of_distributions_and_not_of_places() -> None:
     same_kind, paler, tinted = noise(1), noise(1, amplitude=0.15), noise(1) + torch.tensor([0.5, 0, 0])[:, None, None]
     near = float(distance(same_kind, 0))
     assert near < 0.1 < min(float(distance(paler, 0)), float(distance(tinted, 0)))
-    assert float(distance(noise(1, (64, 32)), 0)) < 0.15  # of another size
+    assert float(distance(noise(1, (128, 64)), 0)) < 0.15  # of another size
 
 
 def test_steps_look_along_different_directions_and_seeds_repeat() -> None:
@@ -46,9 +46,9 @@ def test_several_styles_are_one_distribution() -> None:
 
 def test_regions_take_their_own_style() -> None:
     bright, dark = noise(0) + 0.5, noise(1) - 0.5
-    labels = torch.zeros(48, 128)
-    labels[:, 64:] = 1
-    distance = PatchDistribution([bright, dark], 0, [torch.zeros(48, 64), torch.ones(48, 64)])
+    labels = torch.zeros(96, 256)
+    labels[:, 128:] = 1
+    distance = PatchDistribution([bright, dark], 0, [torch.zeros(96, 128), torch.ones(96, 128)])
     right, wrong = torch.cat([bright, dark], dim=3), torch.cat([dark, bright], dim=3)
     assert float(distance(right, 0, labels)) < 0.2 * float(distance(wrong, 0, labels))
     assert float(distance(right, 0, labels + 5)) == 0  # regions that no style has

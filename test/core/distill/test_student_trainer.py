@@ -106,7 +106,21 @@ def test_projection_changes_nothing_without_conflict(painting_data: Path, monkey
     torch.testing.assert_close(weights_of(trainers[0]), weights_of(trainers[1]), rtol=0, atol=2e-4)
 
 
-def test_unknown_optimizer_is_refused(painting_data: Path) -> None:
+def test_circular_padding_hides_the_border_in_training_alone(painting_data: Path) -> None:
+    trainer = StudentTrainer(training(painting_data, 1, padding="circular", max_shift=20))
+    picture, code = torch.rand(1, 3, 32, 32) * 2 - 1, torch.zeros(1, 8)
+    moved = torch.roll(picture, (8, 16), (2, 3))
+    with torch.no_grad():
+        painted, painted_moved = (trainer.network.student(each, code) for each in (picture, moved))
+        exported, exported_moved = (trainer.average.student(each, code) for each in (picture, moved))
+    torch.testing.assert_close(painted_moved, torch.roll(painted, (8, 16), (2, 3)), rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(exported_moved, torch.roll(exported, (8, 16), (2, 3)), atol=1e-4)
+    assert np.isfinite(run(trainer)[0]["steady"])
+
+
+def test_impossible_recipes_are_refused(painting_data: Path) -> None:
+    with pytest.raises(UserError, match="shift between views"):
+        training(painting_data, 1, max_shift=64)
     with pytest.raises(UserError, match="choose muon or adamw"):
         training(painting_data, 1, optimizer="sgd")
 

@@ -113,7 +113,7 @@ def test_stages_go_from_coarse_to_full_and_share_the_steps(pictures: Path, teach
     inputs = SynthesisInputs.read([pictures / "painting.png"], pictures / "photo.png", settings)
     stages = plan_stages(settings, inputs, teacher)
     assert [(s.height, s.width) for s in stages] == [(176, 248), (352, 496), (704, 1000)]
-    assert [s.steps for s in stages] == [90, 30, 10]
+    assert [s.steps for s in stages] == [100, 24, 6]
     assert len(plan_stages(replace(settings, stages=1), inputs, teacher)) == 1
     assert sum(s.steps for s in plan_stages(replace(settings, steps=2), inputs, teacher)) == 2
 

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """``muon-ad stylize`` on pictures, folders and videos."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from skimage import data
 
 from muon_ad_core.cli import main
@@ -16,6 +19,7 @@ from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.offline import tiles
 from muon_ad_core.offline.tiles import stylize_picture
 from muon_ad_core.offline.videos import on_even_grid
+from muon_ad_core.style_files import write_style
 from muon_ad_core.stylize import Stylizer
 
 PHOTO = np.ascontiguousarray(data.astronaut()[:90, :121])
@@ -98,6 +102,39 @@ def test_the_smallest_and_the_widest(tmp_path: Path, shape: tuple[int, int]) -> 
     source = write(tmp_path / "photo.png", np.resize(PHOTO, (*shape, 3)))
     assert main(["stylize", str(source), "-s", "munch_scream", "-o", str(tmp_path / "out.png")]) == 0
     assert cv2.imread(str(tmp_path / "out.png")).shape == (*shape, 3)
+
+
+def _turned(path: Path) -> None:
+    image = Image.fromarray(np.ascontiguousarray(np.rot90(PHOTO)))
+    exif = image.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    image.save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda path: Image.fromarray(PHOTO[..., 0]).save(path),
+        lambda path: Image.fromarray(np.dstack([PHOTO, PHOTO[..., 0]])).save(path),
+        lambda path: cv2.imwrite(str(path), PHOTO[..., ::-1].astype(np.uint16) * 257),
+        _turned,
+    ],
+    ids=["grey", "alpha", "16 bit", "EXIF"],
+)
+def test_every_kind_of_picture_is_painted(tmp_path: Path, save: Callable[[Path], object]) -> None:
+    save(tmp_path / "photo.png")
+    assert main(["stylize", str(tmp_path / "photo.png"), "-s", "munch_scream", "-o", str(tmp_path / "out.png")]) == 0
+    painted = cv2.imread(str(tmp_path / "out.png"))
+    assert painted.shape == PHOTO.shape and painted.std() > 1  # 90 x 121: no multiple of anything
+
+
+def test_a_style_file_of_another_engine_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    package = EnginePackage.load(find_engine("student"))
+    source, style = write(tmp_path / "photo.png", PHOTO), tmp_path / "cat.safetensors"
+    code = np.zeros(package.manifest["code_length"], np.float32)
+    write_style(style, dataclasses.replace(package, version="99.0.0"), "cat", code)
+    assert main(["stylize", str(source), "-s", str(style), "-o", str(tmp_path / "out.png")]) == 2
+    assert "was made for engine student 99.0.0" in capsys.readouterr().err
 
 
 def test_frames_stand_on_an_even_grid() -> None:

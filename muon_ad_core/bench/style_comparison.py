@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of the quality benchmark that compares by style: contenders, unseen styles, flicker, references, sheets."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muon_ad_core.bench.benchmark import Picture
+from muon_ad_core.bench.engine import read_size
+from muon_ad_core.bench.picture_pairs import NamedPicture, central_square, evenly_chosen, mixed_pairs, named_pictures
+from muon_ad_core.bench.style_contenders import (
+    Contender,
+    Pixels,
+    johnson_networks,
+    our_levels,
+    palette,
+    photograph_itself,
+)
+from muon_ad_core.bench.style_flicker import emulated_pan, recorded_clip, warping_errors
+from muon_ad_core.bench.style_judging import Ledger, StyleJudge, describe, summarise, table
+from muon_ad_core.bench.style_peers import trained_johnson
+from muon_ad_core.bench.style_sheets import at_full_size, by_contender
+from muon_ad_core.distill.pictures import resize_long_side
+from muon_ad_core.errors import ParameterError
+
+if TYPE_CHECKING:
+    from muon_ad_core.metrics.perceptual import PerceptualNetwork
+    from muon_ad_core.stylize import Stylizer
+
+SCENE = "pan"
+STYLE_SIDE = 448
+"""Longer side in pixels at which a style's picture is compared, as in training."""
+REFERENCE_SIDE, REFERENCE_STEPS = 256, 60
+CLOSE_UPS = 3
+"""Styles that are shown at full size."""
+SHOWN = 4
+"""Photographs that are kept for the sheets."""
+Painting = dict[str, list[dict[str, Pixels]]]
+"""By style, for each photograph that is shown: what each contender painted."""
+
+
+@dataclass
+class Comparison:
+    """What comparing adds to the measurement."""
+
+    results: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, float | None] = field(default_factory=dict)
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    text: list[str] = field(default_factory=list)
+    sheets: list[Picture] = field(default_factory=list)
+
+
+def compare(
+    args: argparse.Namespace,
+    stylizer: Stylizer,
+    shipped: Sequence[str],
+    photographs: Sequence[NamedPicture],
+    network: PerceptualNetwork,
+) -> Comparison:
+    """Let every contender paint every photograph in every style; args: of ``muon-ad bench quality``."""
+    pictures = style_pictures(args.styles, shipped)
+    networks = trained_johnson(args.johnson) if args.johnson is not None else {}
+    if networks:
+        pictures = {name: picture for name, picture in pictures.items() if name in networks}
+    if len(pictures) < 2:
+        raise ParameterError(f"fewer than two styles of the engine have a picture and a network: {', '.join(shipped)}")
+    contenders = [*our_levels(stylizer, stylizer.levels())]
+    contenders += [johnson_networks(networks)] if networks else []
+    contenders += [palette(pictures), photograph_itself()]
+    judged, names = Comparison(), [contender.name for contender in contenders]
+    ledgers, painted = _paint_all(contenders, photographs, pictures, network)
+    unseen: Mapping[str, Ledger] = {}
+    if args.unseen is not None:
+        others = _unseen_styles(args.unseen, stylizer, len(pictures))
+        levels = [*our_levels(stylizer, stylizer.levels())]
+        unseen, seen_painted = _paint_all(levels, photographs, others, network)
+        judged.sheets.append(_sheet_of(others, seen_painted, [each.name for each in levels], photographs[0][0]))
+    warping = _flicker(args, contenders, list(pictures))
+    rows = table(ledgers, warping)
+    judged.results = {"contenders": rows, "unseen": table(unseen, {}), "warping_errors": warping}
+    judged.text = [f"{len(pictures)} of {len(shipped)} styles, {len(photographs)} photographs", *describe(rows)]
+    if args.references:
+        references = _references(args, contenders, photographs, pictures, network)
+        judged.results["references"] = references
+        judged.text += ["", f"as painted at {REFERENCE_SIDE} x {REFERENCE_SIDE}:", *describe(references)]
+    judged.summary = summarise(contenders, ledgers, unseen, warping)
+    for name, ledger in ledgers.items():
+        judged.samples |= {f"{measure}, {name}": values for measure, values in ledger.style.items()}
+        judged.samples |= {f"content, {name}": ledger.content, f"lattice, {name}": ledger.lattice}
+    judged.sheets.append(_sheet_of(pictures, painted, names, photographs[0][0]))
+    judged.sheets += _close_ups(painted, names, [picture for _, picture in photographs])
+    return judged
+
+
+def _paint_all(
+    contenders: Sequence[Contender],
+    photographs: Sequence[NamedPicture],
+    styles: Mapping[str, Pixels],
+    network: PerceptualNetwork,
+) -> tuple[dict[str, Ledger], Painting]:
+    judge = StyleJudge(contenders, network)
+    painted: Painting = {}
+    for number, (style, picture) in enumerate(styles.items(), start=1):
+        judge.add_style(picture)
+        painted[style] = [judge.add(photograph, style, picture) for _, photograph in photographs][:SHOWN]
+        print(f"{number} of {len(styles)}: {style}", flush=True)
+    return judge.ledgers, painted
+
+
+def _flicker(
+    args: argparse.Namespace, contenders: Sequence[Contender], styles: list[str]
+) -> dict[str, dict[str, float]]:
+    """Warping errors by sequence and contender."""
+    size = read_size(args.size)
+    sequences = [emulated_pan(SCENE, size, args.frames)]
+    if args.clip is not None:
+        sequences.append(recorded_clip(args.clip, size, args.frames))
+    found = {}
+    for moving in sequences:
+        print(f"{moving.name}: {len(moving.frames)} frames in {len(styles)} styles", flush=True)
+        found[moving.name] = warping_errors(contenders, moving, styles)
+    return found
+
+
+def _references(
+    args: argparse.Namespace,
+    contenders: Sequence[Contender],
+    photographs: Sequence[NamedPicture],
+    styles: Mapping[str, Pixels],
+    network: PerceptualNetwork,
+) -> dict[str, dict[str, float | None]]:
+    """Some photographs in styles on small squares, with the optimiser's own results: means by contender."""
+    from muon_ad_core.distill.features import load_feature_network
+    from muon_ad_core.distill.style_baselines import optimise_perceptually
+
+    def square(style: str) -> Pixels:
+        return central_square(styles[style], REFERENCE_SIDE)
+
+    features = load_feature_network(args.weights)
+    references = [
+        Contender("direct optimum", lambda frame, style: optimise_perceptually(
+            features, frame, square(style), REFERENCE_STEPS))
+    ]  # fmt: skip
+    if args.teacher:
+        references.append(_by_teacher(args.teacher, square))
+    judge = StyleJudge([*contenders, *references], network)
+    pairs = mixed_pairs(photographs, list(styles.items()))[: args.references]
+    for number, ((name, photograph), (style, _)) in enumerate(pairs, start=1):
+        judge.add(central_square(photograph, REFERENCE_SIDE), style, square(style))
+        print(f"reference {number} of {len(pairs)}: {name} as {style}", flush=True)
+    return table(judge.ledgers, {})
+
+
+def _by_teacher(name: str, square: Any) -> Contender:
+    from dataclasses import replace
+
+    from muon_ad_core.bench.synthesis_methods import attention_distillation
+    from muon_ad_core.distill.synthesis_settings import SynthesisSettings
+    from muon_ad_core.distill.teachers.loader import load_teacher
+
+    teacher = load_teacher(name)
+    settings = SynthesisSettings(size=REFERENCE_SIDE, steps=REFERENCE_STEPS)
+    settings = replace(settings, objective=replace(settings.objective, target=teacher.target))
+    weight = settings.optimisation.content_weight
+    method = attention_distillation("teacher", teacher, settings, [weight])
+    return Contender("teacher", lambda frame, style: method.paint(frame, square(style), weight))
+
+
+def style_pictures(folder: Path, shipped: Sequence[str]) -> dict[str, Pixels]:
+    """Pictures of the shipped styles that the folder has, in the engine's order."""
+    found = dict(named_pictures(folder, ()))
+    return {name: _style_view(found[name]) for name in shipped if name in found}
+
+
+def _unseen_styles(folder: Path, stylizer: Stylizer, count: int) -> dict[str, Pixels]:
+    """At most `count` pictures of the folder, made styles of the engine by one pass of its encoder."""
+    known = set(stylizer.style_names())
+    pictures = {}
+    for name, picture in evenly_chosen([p for p in named_pictures(folder, ()) if p[0] not in known], count):
+        stylizer.add_style(name, picture)
+        pictures[name] = _style_view(picture)
+    if len(pictures) < 2:
+        raise ParameterError(f"{folder} has fewer than two pictures that are no style of the engine")
+    return pictures
+
+
+def _sheet_of(styles: Mapping[str, Pixels], painted: Painting, names: Sequence[str], photograph: str) -> Picture:
+    rows = [(style, picture, [painted[style][0][name] for name in names]) for style, picture in styles.items()]
+    return by_contender(rows, names, photograph)
+
+
+def _close_ups(painted: Painting, names: Sequence[str], photographs: Sequence[Pixels]) -> list[Picture]:
+    styles = list(painted)
+    sheets = []
+    for style in styles[:: -(-len(styles) // CLOSE_UPS)]:
+        rows = [[p, *(each[name] for name in names)] for p, each in zip(photographs, painted[style])]
+        sheets.append(at_full_size(rows, names, style))
+    return sheets
+
+
+def _style_view(picture: Pixels) -> Pixels:
+    return resize_long_side(picture, STYLE_SIDE)
