@@ -10,13 +10,17 @@ from muon_ad_core.errors import EngineError
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 SIZE = (320, 240)
+OWN_LEVELS = ("fast", "fine")
+"""Levels of the network whose weights a package holds."""
 EVERY_STYLE = 3
 """One style of so many is looked at."""
 
 
 def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     """Mean SSIM a level, and the lowest of them; None without PyTorch, or without the student's weights."""
-    names = [f"ssim_int8_float_{level.name}" for level in package.levels]
+    # Levels of pruned students have weights of their own.
+    levels = [level for level in package.levels if level.name in OWN_LEVELS]
+    names = [f"ssim_int8_float_{level.name}" for level in levels]
     if importlib.util.find_spec("torch") is None:
         return dict.fromkeys(["ssim_int8_float", *names])
     from muon_ad_core.distill.student_package import load_student
@@ -42,7 +46,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
         for style in stylizer.style_names()[::EVERY_STYLE]:
             stylizer.set_style(style)
             code = torch.from_numpy(stylizer.code(style))[None]
-            for level, name in zip(package.levels, names):
+            for level, name in zip(levels, names):
                 stylizer.set_level(level.name)
                 with torch.no_grad():
                     painted = to_picture(student(to_tensor([padded]), code, level.name)[0])

@@ -11,6 +11,7 @@ ACTIONS = {
     "info": ("muon_ad_core.commands.engine_info", "what a package holds, or which packages there are"),
     "check": ("muon_ad_core.commands.engine_check", "verify a package and run it on every runtime that is installed"),
     "export": ("muon_ad_core.commands.engine_export", "write a student's graphs anew from its weights"),
+    "merge": ("muon_ad_core.commands.engine_merge", "add the levels of pruned students to the whole one"),
     "import": ("muon_ad_core.commands.engine_import", "wrap another project's network into a package"),
 }
 

@@ -22,7 +22,7 @@ from muon_ad_core.distill.student_graphs import Report, export_levels
 from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
 from muon_ad_core.errors import EngineError, UserError
-from muon_ad_core.nets.student import StudentConfig
+from muon_ad_core.nets.student import LEVELS, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, PackedStyleEncoder
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -81,7 +81,12 @@ def export_again(package: EnginePackage, photos: Path, target: Path, report: Rep
         for file in student_graphs.FILES:
             shutil.copyfile(Path(folder) / file, target / file)
     fields = {key: value for key, value in package.manifest.items() if key not in WRITTEN_BY_WRITE_PACKAGE}
-    fields |= {"levels": levels, "metrics": {**package.manifest.get("metrics", {}), **metrics}}
+    # Levels that were merged in have graphs of other weights.
+    merged = [entry for entry in package.manifest["levels"] if entry["name"] not in LEVELS]
+    fields |= {
+        "levels": sorted([*levels, *merged], key=lambda entry: int(entry["macs"])),
+        "metrics": {**package.manifest.get("metrics", {}), **metrics},
+    }
     (target / "README.md").write_text(_model_card(fields), encoding="utf-8")
     write_package(target, fields, {*package.manifest["files"], *student_graphs.FILES, "README.md"} - {MANIFEST})
     return metrics

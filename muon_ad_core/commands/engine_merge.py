@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Add the levels of pruned students to the student that they were pruned from: one package, one code a style.
+
+A level of a package that lost 40 % is called fine_40 there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``muon-ad engine merge``."""
+    parser.add_argument("engine", help="folder or name of the whole student's package")
+    parser.add_argument("pruned", nargs="+", help="folders of what muon-ad train student --prune made of it")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the result")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge; returns 0."""
+    from muon_ad_core.engine.merge import merge_levels
+    from muon_ad_core.engine.package import EnginePackage, find_engine
+
+    whole = EnginePackage.load(find_engine(args.engine))
+    pruned = [EnginePackage.load(find_engine(name)) for name in args.pruned]
+    merged = merge_levels(whole, pruned, args.output)
+    print(f"{args.output}: {', '.join(level.name for level in merged.levels)}")
+    return 0
