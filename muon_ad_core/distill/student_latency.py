@@ -22,7 +22,8 @@ CALIBRATION_SHAPE = (1, 16, 16, PACKED_VGA[-1])
 class MeasuredLatency:
     """Milliseconds, the least of some runs, of a 640x480 frame in INT8 at level fine.
 
-    Weights are random, as speed does not depend on them. file: keeps what was measured, for a run that goes on later. Blocks in another order take the same time.
+    Weights are random, as speed does not depend on them. file: keeps what was measured, for a run that goes on later.
+    Blocks in another order take the same time.
     """
 
     def __init__(self, file: Path, threads: int) -> None:
