@@ -50,7 +50,8 @@ def _short(name: str, settings: Mapping[str, Any], masked: bool = False, centre:
     return Variant(name, {"schedule": "cosine", **settings}, SHORT, masked, centre)
 
 
-DIVIDED: dict[str, Any] = {"view": "patch", "second_moment": "elements", "momentum": 0.85}
+ELEMENTS: dict[str, Any] = {"second_moment": "elements", "momentum": 0.85}
+DIVIDED: dict[str, Any] = {**ELEMENTS, "view": "patch", "patch": 16}
 PROJECTION = {**DIVIDED, "projection": "plain"}
 ORTHOGONAL = {**PROJECTION, "orthogonal": True}
 CURRICULUM = {**ORTHOGONAL, "curriculum": True}
@@ -67,13 +68,15 @@ VARIANTS = (
     _short("Muon patch", {"view": "patch"}),
     _short("Muon patch, rows", {"view": "patch", "second_moment": "rows"}),
     _short("Muon patch, eigenbasis", {"view": "patch", "second_moment": "eigenbasis"}),
-    _short("Muon patch, elements", DIVIDED),
-    Variant("Muon patch, elements, half run", {"schedule": "cosine", **DIVIDED}, 1 / 2),
-    _short("... + projection", PROJECTION),
-    _short("... + G_ortho", ORTHOGONAL),
-    _short("... + curriculum", CURRICULUM),
-    _short("... + entropy mask", CURRICULUM, masked=True),
-    _short("... + gradient prediction", PREDICTION, masked=True),
+    _short("Muon c_hw, elements", {**ELEMENTS, "view": "c_hw"}, centre=0.03),
+    _short("Muon patch 8, elements", {**DIVIDED, "patch": 8}, centre=0.03),
+    _short("Muon patch, elements", DIVIDED, centre=0.03),
+    Variant("Muon patch, elements, half run", {"schedule": "cosine", **DIVIDED}, 1 / 2, centre=0.03),
+    _short("... + projection", PROJECTION, centre=0.03),
+    _short("... + G_ortho", ORTHOGONAL, centre=0.03),
+    _short("... + curriculum", CURRICULUM, centre=0.03),
+    _short("... + entropy mask", CURRICULUM, masked=True, centre=0.03),
+    _short("... + gradient prediction", PREDICTION, masked=True, centre=0.03),
 )
 """Baselines; Muon in each view and with second moments, the last one also in half of the steps; the ablation, each line
 with all of the line before, from "Muon patch, elements" on."""

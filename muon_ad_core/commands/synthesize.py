@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help_style_mask = "regions of each style picture; left out: a style picture a region, dark to light"
     parser.add_argument("--style-mask", type=Path, nargs="+", default=[], metavar="PICTURE", help=help_style_mask)
     parser.add_argument("--tile", action="store_true", help="opposite borders fit together, as in a wallpaper")
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, help="update rule (default adam)")
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, help="update rule (default muon, in latents adam)")
     parser.add_argument("--learning-rate", type=float, help="its step size (default: the optimiser's)")
     parser.add_argument("--projection", choices=("off", "plain", "second_moment"), default="off",
                         help="take out of the style's gradient what works against content (default off)")  # fmt: skip

@@ -25,7 +25,10 @@ def default_optimisation(target: str = "pyramid") -> OptimisationSettings:
     """The update rule that goes with `default_objective`; for latents the reference of attention distillation."""
     if target == "latent":
         return OptimisationSettings(optimizer="adam", learning_rate=0.05)
-    return OptimisationSettings(optimizer="adam", learning_rate=0.03, schedule="cosine", content_weight=CONTENT_WEIGHT)
+    return OptimisationSettings(
+        optimizer="muon", view="c_hw", second_moment="elements", momentum=0.85, learning_rate=0.03, schedule="cosine",
+        content_weight=CONTENT_WEIGHT,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
