@@ -32,7 +32,7 @@ STYLE_LOSSES = ("style", "attention")
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Factors of the losses; what has the factor 0 is not computed.
+    """Factors of the losses; what has the factor 0 is left out, except content, which is told at any rate.
 
     style: feature moments; content: instance-normalised features; lattice: what repeats from cell to cell; steady:
     difference between two views of a moving camera; variation: total variation; attention: a teacher's attention

@@ -72,6 +72,8 @@ class PaintingTraining:
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise UserError(f"unknown optimizer '{self.optimizer}': choose {' or '.join(OPTIMIZERS)}")
+        if self.projection and not (self.weights.style or self.weights.attention):
+            raise UserError("there is no style gradient to project: give the style or the attention loss a weight")
         if not 0 <= self.max_shift < self.crop:
             raise UserError(f"the shift between views must be from 0 to less than {self.crop}, not {self.max_shift}")
 

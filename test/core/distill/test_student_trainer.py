@@ -121,6 +121,8 @@ def test_circular_padding_hides_the_border_in_training_alone(painting_data: Path
 def test_impossible_recipes_are_refused(painting_data: Path) -> None:
     with pytest.raises(UserError, match="shift between views"):
         training(painting_data, 1, max_shift=64)
+    with pytest.raises(UserError, match="no style gradient to project"):
+        training(painting_data, 1, projection=True, weights=LossWeights(style=0))
     with pytest.raises(UserError, match="choose muon or adamw"):
         training(painting_data, 1, optimizer="sgd")
 
