@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from muon_ad_core.machine import PROFILE_VARIABLES
+from muon_ad_ros import participants as participants_module
 from muon_ad_ros.environment import child_environment, dds_profile
 from muon_ad_ros.participants import IDS, Participants
 
@@ -33,7 +34,8 @@ rclpy.spin(node)
 
 
 @pytest.fixture
-def participants() -> Iterator[Participants]:
+def participants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Participants]:
+    monkeypatch.setattr(participants_module, "SHARED_MEMORY", tmp_path)
     made = Participants(dict.fromkeys(PROFILE_VARIABLES, str(dds_profile())))
     yield made
     made.close()
@@ -64,6 +66,18 @@ def test_an_id_is_used_again_after_all_the_others(participants: Participants) ->
             participants.ended(index)
     assert sorted(ids) == list(IDS)
     assert id_in(participants.next_environment()) == ids[1]
+
+
+def test_ids_whose_ports_exist_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(participants_module, "SHARED_MEMORY", tmp_path)
+    made = Participants({**dict.fromkeys(PROFILE_VARIABLES, str(dds_profile())), "ROS_DOMAIN_ID": "3"})
+    for number in IDS[:2]:  # user unicast ports of domain 3
+        (tmp_path / f"fastrtps_port{7400 + 3 * 250 + 11 + 2 * number}").touch()
+    assert id_in(made.next_environment()) == IDS[2]
+    for number in IDS[2:]:
+        (tmp_path / f"fastrtps_port{7400 + 3 * 250 + 11 + 2 * number}").touch()
+    assert id_in(made.next_environment()) in IDS
+    made.close()
 
 
 def test_a_profile_the_user_chose_stays_in_force() -> None:
