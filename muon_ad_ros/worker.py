@@ -20,6 +20,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 
 from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.errors import EngineError, UserError
+from muon_ad_core.realtime.memory import separate_memory
 
 from . import qos
 from .conversions import ImageError
@@ -177,10 +178,11 @@ class FrameWorker(ReportingNode):
             raise EngineError(
                 f"engine '{package.name}' is for {package.task}, {self.get_name()} needs one for {self.task}"
             )
-        runner = self.open_engine(package)
-        self.check_settings(runner, self.parameters.values)
-        self.apply_settings(runner, self.parameters.values)
-        self.warm_up(runner, *self._frame_size)
+        with separate_memory():
+            runner = self.open_engine(package)
+            self.check_settings(runner, self.parameters.values)
+            self.apply_settings(runner, self.parameters.values)
+            self.warm_up(runner, *self._frame_size)
         return LoadedEngine(package, runner)
 
     def _serve(self, loaded: LoadedEngine) -> None:
@@ -216,7 +218,7 @@ class FrameWorker(ReportingNode):
         """
         if (height, width) != self._frame_size:
             self._frame_size = (height, width)
-            with self.policy.unlocked():
+            with self.policy.unlocked(), separate_memory():
                 self.warm_up(runner, height, width)
 
     # Frames

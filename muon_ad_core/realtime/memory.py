@@ -7,12 +7,15 @@ import ctypes
 import gc
 import os
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from muon_ad_core.realtime.policy import has_capability
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # see mallopt(3)
 _LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; glibc takes no larger one
+_DEFAULT_MMAP_THRESHOLD = 128 << 10  # bytes
 _KEPT = 64 << 20  # bytes of freed memory an arena may keep
 _ARENAS = 2  # so that threads seldom wait for each other
 _CAP_IPC_LOCK = 14  # see capability(7)
@@ -63,6 +66,23 @@ def keep_freed_memory() -> bool:
             (_M_ARENA_MAX, _ARENAS),
         )
     )
+
+
+@contextmanager
+def separate_memory() -> Iterator[None]:
+    """While something large and long-lived is allocated in a process that keeps freed memory: larger blocks get
+    mappings of their own (glibc), which leave the process whole when they are freed.
+
+    In the heap they would leave gaps, over which the memory of frames then spreads.
+    """
+    mallopt = getattr(_libc, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _DEFAULT_MMAP_THRESHOLD)
+    try:
+        yield
+    finally:
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
 
 
 def return_freed_memory() -> None:

@@ -79,6 +79,20 @@ libc.fclose(report)
 print(json.dumps({"arenas": len(re.findall("<heap nr", open(sys.argv[1]).read()))}))
 """
 
+SEPARATE = """
+import json
+from muon_ad_core.realtime.memory import keep_freed_memory, separate_memory
+def mapped_mb():
+    return int(open("/proc/self/statm").read().split()[0]) * 4096 / 1e6
+keep_freed_memory()
+with separate_memory():
+    engine = [b"x" * 1_000_000 for _ in range(100)]
+frame = b"x" * 1_000_000
+full = mapped_mb()
+del engine
+print(json.dumps({"full": full, "after": mapped_mb()}))
+"""
+
 
 def run_in_child(code: str, *arguments: str) -> dict:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -119,6 +133,12 @@ def test_the_memory_of_a_frame_serves_the_next_one() -> None:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told how many arenas to make")
 def test_threads_share_a_few_arenas(tmp_path: Path) -> None:
     assert 1 <= run_in_child(ARENAS, str(tmp_path / "arenas.xml"))["arenas"] <= 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told what gets mappings of its own")
+def test_separate_memory_leaves_the_process_whole_though_freed_memory_is_kept() -> None:
+    report = run_in_child(SEPARATE)
+    assert report["full"] - report["after"] > 90
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives freed memory back on request")
