@@ -100,7 +100,7 @@ class DetectorNode(FrameWorker):
     task = "detection"
 
     def __init__(self) -> None:
-        common = worker_parameters(engine="detector", threads=1, max_rate=15.0, deadline_ms=100.0)
+        common = worker_parameters(engine="detector_pruned", threads=1, max_rate=15.0, deadline_ms=100.0)
         super().__init__("detector", (*DETECTION_PARAMETERS, *common))
         self._reader = RgbReader()
         self._writer = ImageWriter("rgb8")

@@ -38,7 +38,7 @@ ONE_SURFACE = 0.03  # a box lies on one surface where the spread of its core is 
 PATIENCE = 60.0  # seconds
 
 
-def measure_depth(clip: Path | None, engine: str = "detector") -> dict[str, Any]:
+def measure_depth(clip: Path | None, engine: str = "detector_pruned") -> dict[str, Any]:
     """The figures of both checks, those of the clip only with one.
 
     `clip_*`: boxes of `engine`; `clip_error_*` is the distance of unoccluded ones against the median of the depth image
@@ -159,7 +159,9 @@ def _boxes_at_two_metres(truth: NDArray[np.uint16]) -> Iterator[NDArray[np.float
 def main() -> None:
     parser = argparse.ArgumentParser(description="Check detections in space.")
     parser.add_argument("--clip", type=Path, help="RGB-D folder in the layout of 7-Scenes")
-    parser.add_argument("--engine", default="detector", help="engine that finds boxes in the clip (default: detector)")
+    parser.add_argument(
+        "--engine", default="detector_pruned", help="engine that finds boxes in the clip (default: detector_pruned)"
+    )
     args = parser.parse_args()
     try:
         figures = measure_depth(args.clip, args.engine)

@@ -91,10 +91,10 @@ def make_rows(
 def summarise(contenders: Sequence[Contender], rows: Sequence[Row]) -> tuple[dict[str, float | None], dict[str, str]]:
     """The figures that goals are about, and why those are None that are.
 
-    ap, ap50, person_ap50: of the floating-point level; ms, decode_ms, parameters, macs: of the first level, which is
-    what nodes run; *_int8: the first level's precision. pruned_*: of the package that stands for the pruned ones,
-    against the first level; pruned_ap_lead_*: the mean lead of this project's method over another at the same rate,
-    from runs that differ in nothing else.
+    ap, ap50, person_ap50: of the floating-point level; ms, decode_ms, parameters, macs: of the first level;
+    *_int8: its precision. pruned_*: of the package that stands for the pruned ones, against the first level;
+    pruned_ap_lead_*: the mean lead of this project's method over another at the same rate, from runs that differ in
+    nothing else.
     """
     by_name = {row.name: row for row in rows}
     first = rows[0]

@@ -16,7 +16,7 @@ from muon_ad_core.bench.task_session import TaskSession
 RECOVERY_S = 2.0
 SIZES = ((640, 480), (320, 240), (480, 360))
 HOME_SIZE = "640x480"  # which the camera begins with
-ENGINES = {"style_transfer": "student", "detector": "detector"}
+ENGINES = {"style_transfer": "student", "detector": "detector_pruned"}
 CLOCK_STEPS = (-30.0, -0.2, 0.2, 30.0)  # seconds
 VICTIMS = ("style_transfer", "detector", "camera")
 

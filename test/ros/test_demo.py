@@ -29,7 +29,7 @@ def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a finished demo, and what it printed."""
-    for engine in ("student", "detector"):
+    for engine in ("student", "detector_pruned"):
         try:
             find_engine(engine)
         except EngineError as error:

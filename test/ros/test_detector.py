@@ -106,7 +106,7 @@ def names(message: Any) -> set[str]:
 @pytest.fixture(scope="module")
 def expected() -> Detections:
     """What the library finds in the photograph with the shipped engine."""
-    detector = Detector(EnginePackage.load(find_engine("detector")), threads=1)
+    detector = Detector(EnginePackage.load(find_engine("detector_pruned")), threads=1)
     found = detector.run(photograph(), score_threshold=THRESHOLD)
     assert len(found), "the shipped engine finds nothing in the photograph"
     return found
@@ -115,7 +115,7 @@ def expected() -> Detections:
 @pytest.fixture(scope="module")
 def best(expected: Detections) -> str:
     """Name of the class of the best detection."""
-    return EnginePackage.load(find_engine("detector")).manifest["classes"][int(expected.labels[0])]
+    return EnginePackage.load(find_engine("detector_pruned")).manifest["classes"][int(expected.labels[0])]
 
 
 @pytest.fixture(scope="module")
