@@ -111,6 +111,4 @@ def write_shipped(package: EnginePackage, codes: Mapping[str, np.ndarray]) -> No
         os.replace(part, package.path(package.manifest["styles_file"]))
         write_package(package.root, json.loads(json.dumps(fields)), package.manifest["files"])
     except (OSError, SafetensorError) as error:
-        raise StyleError(
-            f"engine {package.root} cannot be written ({error}): leave out --in-package"
-        ) from None
+        raise StyleError(f"engine {package.root} cannot be written ({error}): leave out --in-package") from None
