@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from muon_ad_core.commands.painting_options import add_painting_options
+    from muon_ad_core.commands.train_painting_options import add_painting_options
 
     add_painting_options(parser)
     parser.add_argument("--output", type=Path, help="folder of the graphs (default: RUN/graphs)")
@@ -22,8 +22,8 @@ def run(args: argparse.Namespace) -> int:
     import cv2
     import torch
 
-    from muon_ad_core.commands.painting_options import painting_recipe
     from muon_ad_core.commands.train_loop import resume_if_interrupted, train_with_progress
+    from muon_ad_core.commands.train_painting_options import painting_recipe
     from muon_ad_core.distill.johnson_trainer import JohnsonTrainer
     from muon_ad_core.distill.painting_trainer import PaintingTraining
     from muon_ad_core.distill.pictures import chosen_styles

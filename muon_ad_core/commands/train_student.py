@@ -21,7 +21,7 @@ LATENCIES = "latencies.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from muon_ad_core.commands.painting_options import add_painting_options
+    from muon_ad_core.commands.train_painting_options import add_painting_options
 
     add_painting_options(parser)
     parser.add_argument("--extra-styles", type=Path, help="further pictures that teach the encoder, not shipped")
@@ -98,7 +98,7 @@ def _start_package(args: argparse.Namespace) -> EnginePackage | None:
 
 
 def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentTraining:
-    from muon_ad_core.commands.painting_options import painting_recipe
+    from muon_ad_core.commands.train_painting_options import painting_recipe
     from muon_ad_core.distill.pictures import list_styles
     from muon_ad_core.distill.student_trainer import StudentTraining
 

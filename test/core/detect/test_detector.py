@@ -22,7 +22,7 @@ PERSON = np.array([[10, 0, 460, 512]], np.float32)  # of skimage's astronaut, 51
 
 @pytest.fixture(scope="module")
 def package() -> EnginePackage:
-    return EnginePackage.load(find_engine("detector"))
+    return EnginePackage.load(find_engine("detector_pruned"))
 
 
 @pytest.fixture(scope="module")
