@@ -15,7 +15,7 @@ OURS, PRUNED, PEER = "ours", "pruned", "peer"
 DEFAULT_PRUNED = "detector_pruned"
 """Engine that is taken as the pruned one, where it is installed and none is named."""
 PRUNED_RATE = 0.4
-"""Of several pruned packages, the one nearest to this rate stands for all in the summary."""
+"""Methods are compared at the rate nearest to this one."""
 OUR_METHOD = "gradual"
 NOT_PRUNED = "none"
 
@@ -82,24 +82,23 @@ def peer_contenders(folder: Path, packages: Path) -> list[Contender]:
 
 
 def shown_pruned(contenders: Sequence[Contender]) -> Contender | None:
-    """The pruned contender that stands for all: by this project's method, if there is one, nearest to PRUNED_RATE."""
-    pruned = [contender for contender in contenders if contender.kind == PRUNED]
-    ours = [contender for contender in pruned if contender.method == OUR_METHOD] or pruned
-    return min(ours, key=lambda contender: abs(contender.rate - PRUNED_RATE), default=None)
+    """The pruned contender that stands for all: the first one."""
+    return next((contender for contender in contenders if contender.kind == PRUNED), None)
 
 
 def twins(contenders: Sequence[Contender], method: str) -> list[tuple[Contender, Contender]]:
-    """Pairs pruned by this project's method and by another, of the same network, at the rate that stands for all, in
-    runs of the same length with the same optimiser."""
-    shown = shown_pruned(contenders)
-    pruned = [each for each in contenders if each.kind == PRUNED and each.origin and shown and each.rate == shown.rate]
-    return [
+    """Pairs pruned by this project's method and by another, of the same network, at the same rate (that nearest to
+    PRUNED_RATE), in runs of the same length with the same optimiser."""
+    pruned = [each for each in contenders if each.kind == PRUNED and each.origin]
+    pairs = [
         (ours, other)
         for ours in pruned
         for other in pruned
         if (ours.method, other.method) == (OUR_METHOD, method)
-        and (ours.origin, ours.optimizer) == (other.origin, other.optimizer)
+        and (ours.origin, ours.optimizer, ours.rate) == (other.origin, other.optimizer, other.rate)
     ]
+    nearest = min((abs(ours.rate - PRUNED_RATE) for ours, _ in pairs), default=0.0)
+    return [(ours, other) for ours, other in pairs if abs(ours.rate - PRUNED_RATE) == nearest]
 
 
 def _whole_package(folder: Path) -> Contender:
