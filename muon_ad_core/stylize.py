@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from muon_ad_core.engine.frames import check_frame, fill_padded, pack, unpack
+from muon_ad_core.engine.frames import central_square, check_frame, fill_padded, pack, unpack
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.engine.self_check import check_graph
@@ -125,10 +125,7 @@ class Stylizer:
             raise StyleError("a style needs a name: give one")
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
             raise StyleError(f"style picture '{name}' must be RGB uint8 (height, width, 3), got {picture.shape}")
-        side, size = min(picture.shape[:2]), self._encoder_size
-        row, column = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-        square = np.ascontiguousarray(picture[row : row + side, column : column + side])
-        view = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+        view = central_square(picture, self._encoder_size)
         with self._lock:
             code = self._encoder.run({"picture": view[None]})["code"][0].copy()
         self.add_code(name, code)

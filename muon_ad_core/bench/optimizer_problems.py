@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from muon_ad_core.bench.picture_pairs import central_square
 from muon_ad_core.compress.entropy_masks import AttentionSite, EntropyMask, attention_entropy, choose_mask
 from muon_ad_core.distill.attention import Attention
 from muon_ad_core.distill.attention_objective import AttentionObjective
@@ -21,6 +20,7 @@ from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.distill.pyramid import level_count, split
 from muon_ad_core.distill.synthesis_settings import default_objective, default_optimisation
 from muon_ad_core.distill.teachers.base import Teacher
+from muon_ad_core.engine.frames import central_square
 
 Judge = Callable[[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]], Mapping[str, float]]
 """(result, content, style), RGB uint8 of one size, to figures by name."""

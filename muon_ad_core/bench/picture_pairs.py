@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,14 +30,6 @@ def named_pictures(folder: Path | None, otherwise: Sequence[str]) -> list[NamedP
     if not known:
         raise ParameterError(f"{folder} has no pictures that can be read: name a folder with some")
     return known
-
-
-def central_square(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The central square of a picture (H, W, 3), resized to `size` pixels."""
-    side = min(picture.shape[:2])
-    row, column = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-    square = picture[row : row + side, column : column + side]
-    return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def evenly_chosen(pictures: Sequence[NamedPicture], count: int) -> list[NamedPicture]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from muon_ad_core.bench.benchmark import Picture
 from muon_ad_core.bench.engine import read_size
-from muon_ad_core.bench.picture_pairs import NamedPicture, central_square, evenly_chosen, mixed_pairs, named_pictures
+from muon_ad_core.bench.picture_pairs import NamedPicture, evenly_chosen, mixed_pairs, named_pictures
 from muon_ad_core.bench.style_contenders import (
     Contender,
     Pixels,
@@ -25,6 +25,7 @@ from muon_ad_core.bench.style_judging import Ledger, StyleJudge, describe, summa
 from muon_ad_core.bench.style_peers import trained_johnson
 from muon_ad_core.bench.style_sheets import at_full_size, by_contender
 from muon_ad_core.distill.pictures import resize_long_side
+from muon_ad_core.engine.frames import central_square
 from muon_ad_core.errors import ParameterError
 
 if TYPE_CHECKING:

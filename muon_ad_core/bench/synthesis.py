@@ -133,8 +133,8 @@ def compare(
 
     Returns the figures, and for every pair a row of pictures: photograph, style, and each method's at middle strength.
     """
-    from muon_ad_core.bench.picture_pairs import central_square
     from muon_ad_core.bench.synthesis_figures import PairResult
+    from muon_ad_core.engine.frames import central_square
 
     results, rows = [], []
     for (content_name, photograph), (style_name, painting) in pairs:

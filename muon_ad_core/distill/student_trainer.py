@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from muon_ad_core.distill.painting_losses import Views
 from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTraining
 from muon_ad_core.distill.pictures import StylePicture, chosen_styles, list_styles, random_crop, to_tensor
+from muon_ad_core.engine.frames import central_square
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.student import LEVELS, Padding, Student, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, StyleEncoder
@@ -108,7 +108,7 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
         found = {}
         with torch.no_grad():
             for index, name in enumerate(self.shipped):
-                picture = to_tensor([_encoder_view(self.style_pictures[index])])
+                picture = to_tensor([central_square(self.style_pictures[index], ENCODER_SIZE)])
                 found[name] = self.average.code(picture, torch.tensor([index]))[0].numpy()
         return found
 
@@ -159,11 +159,3 @@ def _ordered_styles(recipe: StudentTraining) -> list[StylePicture]:
     others = [style for style in list_styles(recipe.styles) if style.name not in recipe.shipped]
     extra = list_styles(recipe.extra_styles) if recipe.extra_styles else []
     return shipped + others + extra
-
-
-def _encoder_view(picture: np.ndarray) -> np.ndarray:
-    """What the encoder sees of a style picture: its central square, resized."""
-    side = min(picture.shape[:2])
-    row, column = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-    square = picture[row : row + side, column : column + side]
-    return cv2.resize(square, (ENCODER_SIZE, ENCODER_SIZE), interpolation=cv2.INTER_AREA)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from muon_ad_core.distill.losses import Moments, content_distance, moment_distan
 from muon_ad_core.distill.painting_losses import CONTENT_TAP, STYLE_TAPS, LossWeights
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
 from muon_ad_core.distill.student_package import load_student
+from muon_ad_core.engine.frames import central_square
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.student import Student
@@ -138,10 +138,4 @@ def _photographs(folder: Path | None) -> Tensor:
         pictures = [picture for picture in read if picture is not None]
     if len(pictures) <= JUDGES:
         raise UserError(f"refining needs more than {JUDGES} photographs that can be read, {folder} has {len(pictures)}")
-    return to_tensor([_square(picture) for picture in pictures])
-
-
-def _square(picture: np.ndarray) -> np.ndarray:
-    side = min(picture.shape[:2])
-    row, column = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-    return cv2.resize(picture[row : row + side, column : column + side], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return to_tensor([central_square(picture, SIDE) for picture in pictures])

@@ -52,6 +52,14 @@ def fill_padded(frame: np.ndarray, encoding: str, padded: np.ndarray, border: in
     return inside
 
 
+def central_square(picture: np.ndarray, size: int) -> np.ndarray:
+    """The central square of a picture (H, W, 3) uint8, resized to (size, size, 3): what a style encoder sees."""
+    side = min(picture.shape[:2])
+    row, column = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+    square = np.ascontiguousarray(picture[row : row + side, column : column + side])
+    return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
+
+
 def pack(picture: np.ndarray, packed: np.ndarray, block: int) -> None:
     """Copy (H, W, 3) into (1, H/block, W/block, block*block*3), channels ordered (row, column, colour)."""
     blocks = _runs(picture, packed.shape[1:3], block)
