@@ -9,6 +9,7 @@ from itertools import count
 
 from muon_ad_core.sources.base import Frame, FrameSource
 from muon_ad_core.sources.faults import FaultInjector
+from muon_ad_core.sources.prepared import PreparedFrames
 from muon_ad_core.sources.scene import SCENES, SceneSource
 
 from .camera import CameraNode
@@ -23,6 +24,15 @@ SCENE_PARAMETERS = (
     ParameterSpec("rate", 30.0, "Frames a second.", minimum=0.1, maximum=240.0, fixed=_REOPEN),
     ParameterSpec("speed", 1.0, "Speed of the motion; 0 stands still.", minimum=0.0, maximum=10.0, fixed=_REOPEN),
     ParameterSpec("seed", 0, "Seed of the path and the faults.", minimum=0, maximum=2**31 - 1, fixed=_REOPEN),
+    ParameterSpec(
+        "prepared",
+        0,
+        "Pictures made beforehand and shown to and fro, so that the emulation takes no processor time; 0 makes each "
+        "picture when it is due.",
+        minimum=0,
+        maximum=600,
+        fixed=_REOPEN,
+    ),
     ParameterSpec("noise", 0.0, "Noise on the colours, in levels of 0..255.", minimum=0.0, maximum=64.0),
     ParameterSpec("jitter_ms", 0.0, "Frames come late by up to this, in milliseconds.", minimum=0.0, maximum=1000.0),
     ParameterSpec(
@@ -43,14 +53,15 @@ class SceneCamera(CameraNode):
         super().__init__("scene_camera", SCENE_PARAMETERS)
         self._faults = self._make_faults()
 
-    def open_source(self) -> SceneSource:
+    def open_source(self) -> SceneSource | PreparedFrames:
         values = self.parameters.values
-        return SceneSource(
+        source = SceneSource(
             values["scene"], values["width"], values["height"], values["rate"], values["seed"], values["speed"]
         )
+        return PreparedFrames(source, values["prepared"]) if values["prepared"] else source
 
     def frames(self, source: FrameSource) -> Iterator[Frame]:
-        assert isinstance(source, SceneSource)
+        assert isinstance(source, (SceneSource, PreparedFrames))
         for index in count():
             if self._stopping.is_set():
                 return

@@ -178,6 +178,7 @@ def _status(status: WorkerStatus) -> Message:
     priority = f" {status.priority_granted}" if status.priority_granted else ""
     return {
         "heard": time.monotonic(),
+        "stamp_ns": frame_key(status.header)[0],
         "pid": status.pid,
         "state": status.state,
         "levels": list(status.levels),
