@@ -62,6 +62,7 @@ class SceneCamera(CameraNode):
 
     def frames(self, source: FrameSource) -> Iterator[Frame]:
         assert isinstance(source, (SceneSource, PreparedFrames))
+        self._faults = self._make_faults()  # stamps begin again, and late ones of the last run hold up none of these
         for index in count():
             if self._stopping.is_set():
                 return

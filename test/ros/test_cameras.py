@@ -89,7 +89,9 @@ def test_a_deactivated_camera_is_silent(scene: Any, color: list[Image], probe: A
     assert probe.next_status(scene.name).frames_out == sent
     assert probe.change_state(scene.name, Transition.TRANSITION_ACTIVATE)
     seen = len(color)
-    wait_until(lambda: len(color) > seen, "pictures after activation")
+    wait_until(lambda: len(color) >= seen + FRAMES, "pictures after activation")
+    seconds = (stamp_of(color[seen + FRAMES - 1]) - stamp_of(color[seen])) / 1e9
+    assert seconds > 0.7 * (FRAMES - 1) / 30, "it must keep its rate, not hurry to where it was before"
 
 
 @pytest.fixture(scope="module")
