@@ -61,6 +61,18 @@ def test_vectors_and_excluded_groups_follow_adamw(shape: tuple[int, ...], use_mu
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
+def test_decay_bounds_the_spectral_norm() -> None:
+    """A gradient that never turns moves the weight to -U V^T * 0.2 sqrt(longer side) / decay and no further."""
+    parameter = torch.nn.Parameter(torch.zeros(8, 25))
+    optimiser = Muon([parameter], lr=0.01, weight_decay=4.0)
+    gradient = torch.randn(8, 25, generator=torch.Generator().manual_seed(5))
+    for _ in range(400):
+        parameter.grad = gradient.clone()
+        optimiser.step()
+    values = torch.linalg.svdvals(parameter.detach()) / (0.2 * 5 / 4.0)
+    assert 0.6 < values.min() and values.max() < 1.3
+
+
 def test_state_survives_a_checkpoint() -> None:
     def half_way(parameter: torch.Tensor, optimiser: Muon, generator: torch.Generator, steps: int) -> None:
         for _ in range(steps):
