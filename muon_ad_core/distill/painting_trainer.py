@@ -45,9 +45,9 @@ class PaintingTraining:
     adamw_lr: of Muon for convolutions and of AdamW for the rest (for all with optimizer "adamw"); decay_share: last
     part of the run in which the rates fall to zero; noise: most sensor noise added to a view; projection: project the
     style's gradient where it conflicts with what holds the picture; teacher: of attention distillation, when its weight
-    is not 0; weight_decay: of what AdamW trains; matrix_decay: of what Muon trains, whose spectral norms settle at about
-    0.2 sqrt(longer side) / matrix_decay (little of it lets a network without normalisation grow until it paints noise);
-    data_note: origin and licences of the pictures, for the model card.
+    is not 0; weight_decay: of what AdamW trains; matrix_decay: of what Muon trains, whose spectral norms settle at
+    about 0.2 sqrt(longer side) / matrix_decay (with little of it, a network without normalisation grows until its
+    layers die); data_note: origin and licences of the pictures, for the model card.
     """
 
     photos: Path
@@ -196,7 +196,5 @@ def _optimizer(network: nn.Module, recipe: PaintingTraining) -> Muon:
         {"params": rest, "use_muon": False, "relative_rate": recipe.adamw_lr / recipe.lr},
     ]
     if matrices:
-        groups.append(
-            {"params": matrices, "use_muon": True, "relative_rate": 1.0, "weight_decay": recipe.matrix_decay}
-        )
+        groups.append({"params": matrices, "use_muon": True, "relative_rate": 1.0, "weight_decay": recipe.matrix_decay})
     return Muon(groups, lr=recipe.lr, adamw_lr=recipe.adamw_lr, weight_decay=recipe.weight_decay)
