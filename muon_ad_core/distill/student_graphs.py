@@ -28,7 +28,7 @@ CALIBRATION_FRAMES = 512
 CALIBRATION_SIDE = 256
 REFERENCE_SIDE = 64
 FAST_ONLY = ("fast_head",)
-FINE_ONLY = ("up_half", "half_", "fine_head")
+FINE_ONLY = ("up_half", "up_detail", "half_", "fine_head")
 """Beginnings of the names of parameters that one level has to itself."""
 FILES = (*(f"{level}.onnx" for level in LEVELS), REFERENCE_FILE)
 """What `export_levels` writes."""

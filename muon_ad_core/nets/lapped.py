@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from muon_ad_core.nets.cosines import OPPONENT_COLOURS, cosine_matrix
 from muon_ad_core.nets.student import pack_pixels, unpack_pixels
 
 
@@ -30,7 +31,7 @@ class LappedTransform(nn.Module):
         super().__init__()
         self.block = block
         cosine = cosine_matrix(block)
-        colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]], dtype=torch.float64)
+        colours = torch.tensor(OPPONENT_COLOURS, dtype=torch.float64)
         colours = colours / colours.norm(dim=1, keepdim=True)
         # Rows are ordered (vertical, horizontal frequency, colour), columns as pack_pixels orders pixels.
         basis = torch.kron(torch.kron(cosine, cosine), colours)
@@ -46,14 +47,6 @@ class LappedTransform(nn.Module):
         """Pictures of coefficients."""
         mixed = unpack_pixels(F.conv2d(coefficients, self.basis.T[:, :, None, None]), self.block)
         return _mix_columns(_mix_columns(mixed, self.border.T, self.block).mT, self.border.T, self.block).mT
-
-
-def cosine_matrix(size: int) -> Tensor:
-    """The orthonormal DCT-II, (size, size) float64; rows are frequencies."""
-    index = torch.arange(size, dtype=torch.float64)
-    matrix = torch.cos(math.pi / size * (index[None] + 0.5) * index[:, None]) * math.sqrt(2 / size)
-    matrix[0] /= math.sqrt(2)
-    return matrix
 
 
 def _border_mixing(block: int) -> Tensor:

@@ -55,6 +55,8 @@ class FinePainter(nn.Module):
     def __init__(self, student: Student) -> None:
         super().__init__()
         self.up_half = upsample_then_convolve(student.up_half)
+        with torch.no_grad():
+            self.up_half.weight[:, :, 1:2, 1:2] += student.up_detail.weight
         self.modulation = _repeated(student.half_modulation)
         self.first = convolve_packed(student.half_block.first)
         self.block_modulation = _repeated(student.half_block.modulation)

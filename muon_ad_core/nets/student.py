@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from muon_ad_core.nets.cosines import strongest_patterns
 
 Level = Literal["fast", "fine"]
 Padding = Literal["zeros", "circular"]
@@ -22,6 +25,9 @@ INPUT_BLOCK = 4
 """Pixels along one side of the block that is packed into channels at the input."""
 OUTPUT_BLOCK: dict[Level, int] = {"fast": 4, "fine": 2}
 """The same at the output: `fast` leaves at 1/4 resolution, `fine` at 1/2."""
+START_NOISE = 0.1
+START_PAINT = 0.3
+"""Before training: of the usual random weights, what is left beside the picture, and in what the body adds to it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,11 @@ def unpack_pixels(packed: Tensor, block: int) -> Tensor:
     return cells.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * block, width * block)
 
 
+def _signed(patterns: Tensor) -> Tensor:
+    """Patterns and their negatives: a ReLU passes one half of each."""
+    return torch.cat([patterns, -patterns])
+
+
 class FiLM(nn.Module):
     """Feature-wise linear modulation by the style code (Perez et al., 2018): x * (1 + gamma(code)) + beta(code)."""
 
@@ -122,9 +133,36 @@ class Student(nn.Module):
         self.quarter_modulation = FiLM(config.code, quarter)
         self.fast_head = nn.Conv2d(quarter, 3 * OUTPUT_BLOCK["fast"] ** 2, 3, padding=1)
         self.up_half = nn.Conv2d(quarter, half, 3, padding=1)
+        self.up_detail = nn.Conv2d(quarter, OUTPUT_BLOCK["fine"] ** 2 * half, 1, bias=False)
         self.half_modulation = FiLM(config.code, half)
         self.half_block = ResidualBlock(half, config.code, half)
         self.fine_head = nn.Conv2d(half, 3 * OUTPUT_BLOCK["fine"] ** 2, 3, padding=1)
+
+        self._start_as_picture()
+
+    def _start_as_picture(self) -> None:
+        """Let both levels begin near the identity: the stem keeps the strongest patterns, and the heads show them.
+
+        From random weights a run takes thousands of steps to find out what its picture looks like.
+        """
+        patterns = _signed(strongest_patterns(INPUT_BLOCK, self.config.quarter_width // 2))
+        block = OUTPUT_BLOCK["fine"]
+        cell_patterns = _signed(strongest_patterns(block, self.config.half_width // 2))
+        cells = pack_pixels(unpack_pixels(patterns[:, :, None, None], INPUT_BLOCK), block)
+        detail = torch.einsum("hk,skij->ijhs", cell_patterns, cells).flatten(0, 2)
+        with torch.no_grad():
+            for layer in (self.stem, self.fast_head, self.fine_head):
+                layer.weight.mul_(START_NOISE)
+                if layer.bias is not None:
+                    layer.bias.zero_()
+            for layer in (self.up_quarter, self.up_half):
+                layer.weight.mul_(START_PAINT)
+            self.stem.weight[: len(patterns), :, 1, 1] += patterns
+            self.fast_head.weight[:, : len(patterns), 1, 1] += patterns.mT
+            self.up_detail.weight.zero_()
+            rows = self.up_detail.weight.view(block, block, -1, self.config.quarter_width)
+            rows[:, :, : len(cell_patterns), : len(patterns)] = detail.view(block, block, len(cell_patterns), -1)
+            self.fine_head.weight[:, : len(cell_patterns), 1, 1] += cell_patterns.mT
 
     def set_padding(self, mode: Padding) -> None:
         """What convolutions see beyond the picture: "zeros", as when exported, or "circular", its other side.
@@ -156,7 +194,8 @@ class Student(nn.Module):
         """From shared features to packed pixels: (B, 48, h, w) for `fast`, (B, 12, 2h, 2w) for `fine`."""
         if level == "fast":
             return self.fast_head(features)
-        features = self.up_half(F.interpolate(features, scale_factor=2.0, mode="nearest"))
+        detail = unpack_pixels(self.up_detail(features), OUTPUT_BLOCK["fine"])
+        features = self.up_half(F.interpolate(features, scale_factor=2.0, mode="nearest")) + detail
         features = F.relu(self.half_modulation(features, code))
         return self.fine_head(F.relu(self.half_block(features, code)))
 

@@ -6,6 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
+from skimage import data  # noqa: E402
+
 from muon_ad_core.nets.packed_student import PackedStudent  # noqa: E402
 from muon_ad_core.nets.student import (  # noqa: E402
     LEVELS,
@@ -46,3 +48,12 @@ def test_packed_graph_computes_the_same_picture(level: str) -> None:
     painted = PackedStudent(student, level)(packed, code).permute(0, 3, 1, 2)
     expected = student(picture.permute(0, 3, 1, 2) / 127.5 - 1, code, level).clamp(-1, 1) * 127.5 + 127.5
     assert (unpack_pixels(painted, 4).float() - expected).abs().max() <= 0.51
+
+
+@pytest.mark.parametrize(("level", "least"), [("fast", 0.75), ("fine", 0.6)])
+def test_an_untrained_student_shows_the_picture(level: str, least: float) -> None:
+    torch.manual_seed(0)
+    picture = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None] / 127.5 - 1
+    painted = Student()(picture, torch.randn(1, 64), level)
+    likeness = np.corrcoef(painted.detach().flatten(), picture.flatten())[0, 1]
+    assert likeness > least
