@@ -9,7 +9,7 @@ from typing import Any
 
 from muon_ad_core.errors import UserError
 
-WEIGHTS = ("style", "content", "lattice", "steady", "variation", "attention")
+WEIGHTS = ("style", "content", "tone", "lattice", "steady", "variation", "attention")
 
 
 def add_painting_options(parser: argparse.ArgumentParser) -> None:
@@ -27,15 +27,16 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--steps", type=int, default=0, help="length of the training in optimiser steps")
     length.add_argument("--minutes", type=float, default=0.0, help="length of the training in time")
     parser.add_argument("--batch", type=int, default=2, help="photographs a step (default %(default)s)")
-    parser.add_argument("--crop", type=int, default=256, help="side of the views in pixels (default %(default)s)")
+    parser.add_argument("--crop", type=int, default=192, help="side of the views in pixels (default %(default)s)")
     parser.add_argument(
-        "--max-shift", type=int, default=12, help="most pixels between the two views of a photograph (default 12)"
+        "--max-shift", type=int, default=48, help="most pixels between the two views of a photograph (default 48)"
     )
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     parser.add_argument("--learning-rate", type=float, help="of Muon, or of AdamW with --optimizer adamw")
     losses = parser.add_argument_group("losses", "factors; 0 leaves one out")
-    losses.add_argument("--style-weight", type=float, help="feature moments (default 6)")
+    losses.add_argument("--style-weight", type=float, help="feature moments (default 10)")
     losses.add_argument("--content-weight", type=float, help="normalised features (default 1)")
+    losses.add_argument("--tone-weight", type=float, help="light and dark of the picture (default 2)")
     losses.add_argument("--lattice-weight", type=float, help="against a regular mesh (default 100)")
     losses.add_argument("--steady-weight", type=float, help="against flicker when the camera moves (default 3)")
     losses.add_argument("--variation-weight", type=float, help="total variation (default 0.02)")

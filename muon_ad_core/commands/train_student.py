@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--padding",
         choices=("zeros", "circular"),
-        default="zeros",
-        help="what convolutions see beyond a view in training: circular hides the border (default zeros)",
+        default="circular",
+        help="what convolutions see beyond a view in training: circular hides the border (default %(default)s)",
     )
     parser.add_argument("--width", type=int, help="channels of the body of a new student (default 128)")
     parser.add_argument(

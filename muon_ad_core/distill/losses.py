@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass
@@ -38,6 +39,19 @@ def moment_distance(found: Moments, target: Moments) -> Tensor:
 def content_distance(found: Tensor, target: Tensor) -> Tensor:
     """Mean squared distance (B,) of instance-normalised features (B, C, H, W): structure without palette."""
     return (_normalised(found) - _normalised(target)).square().mean(dim=(1, 2))
+
+
+def tone_distance(found: Tensor, target: Tensor, cell: int = 8) -> Tensor:
+    """Mean squared distance (B,) of light and dark in pictures (B, 3, H, W): brightness of cells, normalised.
+
+    0 for the same shading under any exposure, 2 for an unrelated one. Content features alone tell of edges: a network
+    then paints reliefs.
+    """
+    return content_distance(_shading(found, cell), _shading(target, cell))
+
+
+def _shading(picture: Tensor, cell: int) -> Tensor:
+    return functional.avg_pool2d(picture.float().mean(dim=1, keepdim=True), cell)
 
 
 def _normalised(features: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from muon_ad_core.distill.losses import (
     moment_distance,
     moments,
     shift_difference,
+    tone_distance,
     total_variation,
 )
 from muon_ad_core.distill.pictures import resize_long_side, to_tensor
@@ -34,13 +35,14 @@ STYLE_LOSSES = ("style", "attention")
 class LossWeights:
     """Factors of the losses; what has the factor 0 is left out, except content, which is told at any rate.
 
-    style: feature moments; content: instance-normalised features; lattice: what repeats from cell to cell; steady:
-    difference between two views of a moving camera; variation: total variation; attention: a teacher's attention
-    distillation, attention_content: of its queries, relative to attention.
+    style: feature moments; content: instance-normalised features; tone: light and dark of the picture; lattice: what
+    repeats from cell to cell; steady: difference between two views of a moving camera; variation: total variation;
+    attention: a teacher's attention distillation, attention_content: of its queries, relative to attention.
     """
 
-    style: float = 6.0
+    style: float = 10.0
     content: float = 1.0
+    tone: float = 2.0
     lattice: float = 100.0
     steady: float = 3.0
     variation: float = 0.02
@@ -79,6 +81,8 @@ class PerceptualLosses:
         losses = {"content": weights.content * content_distance(found[CONTENT_TAP], wanted).mean()}
         if weights.style:
             losses["style"] = weights.style * self._style_loss(painted, found, views).mean()
+        if weights.tone:
+            losses["tone"] = weights.tone * tone_distance(painted, pictures).mean()
         if weights.lattice:
             losses["lattice"] = weights.lattice * lattice_penalty(painted).mean()
         if weights.steady:

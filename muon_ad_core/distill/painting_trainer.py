@@ -55,9 +55,9 @@ class PaintingTraining:
     steps: int = 0
     minutes: float = 0.0
     batch: int = 2
-    crop: int = 256
+    crop: int = 192
     style_side: int = 448
-    max_shift: int = 12
+    max_shift: int = 48
     optimizer: str = "muon"
     lr: float = 2e-3
     adamw_lr: float = 1.5e-3

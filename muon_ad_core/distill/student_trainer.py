@@ -39,7 +39,7 @@ class StudentTraining(PaintingTraining):
     extra_styles: Path | None = None
     shipped_share: float = 0.8
     frozen_codes: bool = False
-    padding: Padding = "zeros"
+    padding: Padding = "circular"
     network: StudentConfig = field(default_factory=StudentConfig)
 
     def describe(self) -> dict[str, Any]:

@@ -43,5 +43,6 @@ class PreparedFrames:
 
 
 def _copied(frame: Frame) -> Frame:
-    arrays = {name: getattr(frame, name) for name in ("color", "depth", "second")}
-    return dataclasses.replace(frame, **{name: None if a is None else a.copy() for name, a in arrays.items()})
+    depth = None if frame.depth is None else frame.depth.copy()
+    second = None if frame.second is None else frame.second.copy()
+    return dataclasses.replace(frame, color=frame.color.copy(), depth=depth, second=second)

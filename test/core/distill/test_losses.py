@@ -13,6 +13,7 @@ from muon_ad_core.distill.losses import (  # noqa: E402
     moment_distance,
     moments,
     shift_difference,
+    tone_distance,
     total_variation,
 )
 
@@ -75,3 +76,11 @@ def test_shifted_views_of_one_picture_do_not_differ(shift: tuple[int, int]) -> N
 def test_total_variation_of_a_ramp() -> None:
     ramp = torch.arange(10.0).repeat(1, 1, 6, 1)
     assert torch.allclose(total_variation(ramp), torch.ones(1))
+
+
+def test_tone_distance_sees_shading_but_not_exposure_or_texture() -> None:
+    picture = noise(1, 3, 8, 8).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+    checkers = torch.tensor([1.0, -1.0]).repeat(32)[:, None] * torch.tensor([1.0, -1.0]).repeat(32)
+    assert tone_distance(0.3 * picture + 0.5 + checkers, picture).item() == pytest.approx(0, abs=1e-3)
+    assert tone_distance(-picture, picture).item() == pytest.approx(4, abs=1e-2)
+    assert 1 < tone_distance(noise(1, 3, 64, 64, seed=1), picture).item() < 3
