@@ -8,6 +8,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from muon_ad_core.bench.benchmark import LOWER, Measurement, Series
@@ -75,7 +76,7 @@ def measure(args: argparse.Namespace) -> Measurement:
             print(f"overload: {config['overload_hz']:g} frames a second offered", flush=True)
             _enter(session, Condition(JOINT, True, "none"))
             try:
-                overload = measure_overload(session, config["overload_hz"], config["seconds"])
+                overload = measure_overload(session, config["overload_hz"], config["seconds"], config["rounds"])
             except UserError as error:  # the figures before are worth keeping
                 print(f"overload could not be measured: {error}", flush=True)
         deadline_ms = session.ask("look")["workers"]["style_transfer"]["deadline_ms"]
@@ -144,12 +145,14 @@ def _enter(session: TaskSession, condition: Condition) -> None:
 def _overload_summary(overload: dict[str, Any] | None) -> dict[str, float | None]:
     if overload is None:
         return {}
-    growth = [after - before for before, after in overload["joint"]["memory_mb"].values() if before is not None]
+    watches = overload["joint"]
+    samples = [sample for watch in watches for sample in watch["memory_mb"].values()]
+    growth = [after - before for before, after in samples if before is not None]
     return {
         "overload_throughput_ratio": overload["throughput_ratio"],
         "overload_worst_second_ratio": overload["worst_second_ratio"],
-        "overload_style_hz": overload["joint"]["style_hz"],
-        "overload_detection_hz": overload["joint"]["detection_hz"],
+        "overload_style_hz": overload["style_hz"],
+        "overload_detection_hz": median(watch["detection_hz"] for watch in watches),
         "overload_memory_growth_mb": max(growth, default=None),
     }
 

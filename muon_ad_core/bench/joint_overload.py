@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from muon_ad_core.bench.task_session import TaskSession
@@ -16,9 +17,10 @@ CAMERA_PRIORITY = 60  # above style's: a camera's frames are offered whatever st
 PREPARED = 60  # pictures: rendering them at this rate would take a processor of its own, which no camera does
 
 
-def measure_overload(session: TaskSession, rate: float, seconds: float) -> dict[str, Any]:
-    """Offer `rate` frames a second to style alone, then to style and detection, `seconds` each.
+def measure_overload(session: TaskSession, rate: float, seconds: float, rounds: int) -> dict[str, Any]:
+    """Offer `rate` frames a second to style alone, then to style and detection, `seconds` each, `rounds` times.
 
+    In turns, because a machine whose processors are all busy may be slowed down by its host: medians over all seconds.
     Expects both active; the camera keeps that rate, its prepared pictures, and a priority above style's.
     """
     session.ask("set", node="scheduler", values={"source.priority": CAMERA_PRIORITY})
@@ -26,16 +28,27 @@ def measure_overload(session: TaskSession, rate: float, seconds: float) -> dict[
         session.ask("transition", node=worker, transition="deactivate")
     _set_camera_rate(session, rate)
     session.ask("transition", node="style_transfer", transition="activate")
-    alone = _watch(session, seconds)
-    session.ask("transition", node="detector", transition="activate")
-    joint = _watch(session, seconds)
+    alone, joint = [], []
+    for _ in range(rounds):
+        alone.append(_watch(session, seconds))
+        session.ask("transition", node="detector", transition="activate")
+        joint.append(_watch(session, seconds))
+        session.ask("transition", node="detector", transition="deactivate")
+    return {"offered_hz": rate, "alone": alone, "joint": joint, **_ratios(_seconds(alone), _seconds(joint))}
+
+
+def _ratios(alone: Sequence[int], joint: Sequence[int]) -> dict[str, float | None]:
+    """Of style's frames in each second, joint by the median alone: the median, and the worst."""
+    usual = median(alone)
     return {
-        "offered_hz": rate,
-        "alone": alone,
-        "joint": joint,
-        "throughput_ratio": joint["style_hz"] / alone["style_hz"] if alone["style_hz"] else None,
-        "worst_second_ratio": min(joint["by_second"]) / alone["style_hz"] if alone["style_hz"] else None,
+        "style_hz": median(joint),
+        "throughput_ratio": median(joint) / usual if usual else None,
+        "worst_second_ratio": min(joint) / usual if usual else None,
     }
+
+
+def _seconds(watches: Sequence[Mapping[str, Any]]) -> list[int]:
+    return [frames for watch in watches for frames in watch["by_second"]]
 
 
 def _set_camera_rate(session: TaskSession, rate: float) -> None:

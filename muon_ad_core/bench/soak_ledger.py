@@ -80,8 +80,10 @@ def growth(processes: Sequence[Row], field: str) -> dict[str, float]:
     """By how much `field` ("own_mb", memory that is not shared, or "descriptors") grew in a process of each node.
 
     As a share. Like is compared with like: rows of one process with pictures of one size, after it has settled and has
-    met every size that it meets in its life; the first third of them with the last third, median of each. Of all
-    processes of a node and all sizes the longest span counts. A node without a span that is long enough is left out.
+    met every size that it meets in its life, and from its second stay at this size if there are several (what is
+    compiled anew lies elsewhere in memory than what a process began with); the first third of them with the last third,
+    median of each. Of all processes of a node and all sizes the longest span counts. A node without a span that is long
+    enough is left out.
     """
     shares: dict[str, float] = {}
     spans: dict[str, float] = {}
@@ -97,11 +99,23 @@ def growth(processes: Sequence[Row], field: str) -> dict[str, float]:
     return shares
 
 
+def _without_first_stays(life: Sequence[Row]) -> Sequence[Row]:
+    """The rows of a life, of each size without the first stay there when there are further ones."""
+    stays: list[list[Row]] = []
+    for row in life:
+        if not stays or stays[-1][0]["picture_size"] != row["picture_size"]:
+            stays.append([])
+        stays[-1].append(row)
+    sizes = [stay[0]["picture_size"] for stay in stays]
+    kept = (stay for index, stay in enumerate(stays) if sizes[index] in sizes[:index] or sizes.count(sizes[index]) == 1)
+    return [row for stay in kept for row in stay]
+
+
 def _warm(life: Sequence[Row]) -> Sequence[Row]:
-    """The rows of a life from where the process has settled and has met every size it meets."""
+    """The rows of a life that are compared, see `growth`."""
     first_met = {row["picture_size"]: row["at_s"] for row in reversed(life)}
     begin = max(life[0]["at_s"] + SETTLED_S, *first_met.values())
-    return [row for row in life if row["at_s"] >= begin]
+    return [row for row in _without_first_stays(life) if row["at_s"] >= begin]
 
 
 def _by_size(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -60,6 +60,17 @@ def test_growth_compares_pictures_of_one_size_once_every_size_was_met() -> None:
     assert growth([row(second, leak=0.1) for second in range(200)], "own_mb")["camera"] > 0.05
 
 
+def test_the_first_stay_at_a_size_does_not_count_once_there_are_others() -> None:
+    def row(second: int, later: float) -> dict[str, Any]:
+        first_stays = second < 80  # 640x480 until 40, 320x240 until 80, then both again
+        return usage(
+            float(second), 100.0 if first_stays else later, 1, "640x480" if second // 40 % 2 == 0 else "320x240"
+        )
+
+    assert growth([row(second, later=110.0) for second in range(400)], "own_mb") == {"camera": 0.0}
+    assert growth([row(second, later=100.0 + 0.1 * second) for second in range(400)], "own_mb")["camera"] > 0.05
+
+
 def test_a_short_life_tells_nothing() -> None:
     assert growth([usage(float(second), 100.0 + second) for second in range(20)], "own_mb") == {}
 
