@@ -88,4 +88,6 @@ class ChildProcess:
 
 def _die_with_parent() -> None:
     """In the child: be interrupted when the parent dies, however it dies."""
+    # A shell that starts this in the background has interrupts ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

@@ -234,7 +234,8 @@ def test_a_node_that_ignores_the_interrupt_is_terminated(monkeypatch: pytest.Mon
     assert starter.nodes["detector"].exit_code == -signal.SIGTERM
 
 
-def test_nodes_end_with_the_starter_however_it_dies() -> None:
+@pytest.mark.parametrize("interrupts", [signal.SIG_DFL, signal.SIG_IGN], ids=["foreground", "background of a shell"])
+def test_nodes_end_with_the_starter_however_it_dies(interrupts: signal.Handlers) -> None:
     script = f"""
 import os, sys
 from muon_ad_ros.bringup import NodeSpec
@@ -246,7 +247,11 @@ print(starter.nodes["camera"].pid, flush=True)
 while True: starter.step(1.0)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+    before = signal.signal(signal.SIGINT, interrupts)  # children inherit it
+    try:
+        parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     assert "ready" in parent.stdout.readline()
