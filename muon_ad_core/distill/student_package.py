@@ -193,12 +193,12 @@ A style is a code of {fields["code_length"]} numbers.
 ## Training
 {training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
 pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
-pixels. Loss: feature moments of SqueezeNet 1.1 (style) and its instance-normalised features (content), a lattice
-penalty, and the difference between shifted views (steadiness){_further(training)}.
+pixels. Loss: feature moments of SqueezeNet 1.1 (style) and its instance-normalised features (content), light and dark
+of the picture, a lattice penalty, and the difference between shifted views (steadiness){_further(training)}.
 {training["data_note"] or "Where the pictures come from was not noted."}
 No picture is part of the package. `weights.safetensors` (float16) lets the training go on.
 
-Train again (the recipe's other values are in `manifest.json` and are the defaults):
+Train again (the recipe's other values are in `manifest.json`):
 
     muon-ad train student --photos DIR --styles DIR --extra-styles DIR --features squeezenet1_1.safetensors \\
         --ship {" ".join(style["name"] for style in fields["styles"])} \\

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
 from muon_ad_core.distill.losses import Moments, content_distance, moment_distance, moments
-from muon_ad_core.distill.painting_losses import CONTENT_TAP, STYLE_TAPS, LossWeights
+from muon_ad_core.distill.painting_losses import CONTENT_TAP, STYLE_TAPS
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
 from muon_ad_core.distill.student_package import load_student
 from muon_ad_core.engine.frames import central_square
@@ -35,6 +35,8 @@ PHOTOGRAPHS = (
 MOST_PHOTOGRAPHS = 12
 JUDGES = 2
 """Photographs that are left out of the optimisation and judge it."""
+STYLE_WEIGHT = 6.0
+"""Of the style's moments beside content: what the shipped student was trained with."""
 SIDE = 192
 STYLE_SIDE = 448
 LEARNING_RATE = 0.02
@@ -121,7 +123,7 @@ class _Objective:
             torch.stack([moment_distance(a, b).mean() for a, b in zip(own, target)]).mean() for target in self._targets
         ]).mean()  # fmt: skip
         content = content_distance(found[CONTENT_TAP], wanted).mean()
-        return LossWeights.style * style + LossWeights.content * content
+        return STYLE_WEIGHT * style + content
 
     def _style_moments(self, picture: Tensor) -> list[Moments]:
         with torch.no_grad():
