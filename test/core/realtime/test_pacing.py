@@ -28,8 +28,8 @@ def test_a_pause_is_not_made_up_for() -> None:
 
 
 def test_deadlines_are_absolute_and_skipped_ones_reported() -> None:
-    pacer = Pacer(rate=100.0)
     began = time.monotonic()
+    pacer = Pacer(rate=100.0)
     skipped = pacer.wait()
     time.sleep(0.055)
     skipped += pacer.wait()
