@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from muon_ad_msgs.msg import WorkerStatus
 from rclpy.node import Node
 
-from muon_ad_core.realtime.process_state import read_process_state, runs_node
+from muon_ad_core.realtime.process_state import read_process_state, runs_node, seconds_waited
 from muon_ad_core.realtime.watchdog import Watchdog
 
 from .parameters import Value
@@ -52,7 +52,7 @@ class WatchedWorker:
         process = read_process_state(pid)
         if self.ended_pid == pid or process is None or not runs_node(pid, self.status.name.rsplit("/", 1)[-1]):
             return ""
-        return self.watchdog.verdict(process, time.monotonic())
+        return self.watchdog.verdict(process, time.monotonic(), seconds_waited())
 
     def news(self, settings: Mapping[str, Value]) -> dict[str, Value]:
         """Those of `settings` this process was not told yet; they count as told from now on.

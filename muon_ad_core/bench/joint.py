@@ -150,9 +150,10 @@ def _overload_summary(overload: dict[str, Any] | None) -> dict[str, float | None
     growth = [after - before for before, after in samples if before is not None]
     return {
         "overload_throughput_ratio": overload["throughput_ratio"],
-        "overload_worst_second_ratio": overload["worst_second_ratio"],
+        "overload_worst_interval_ratio": overload["worst_interval_ratio"],
         "overload_style_hz": overload["style_hz"],
         "overload_detection_hz": median(watch["detection_hz"] for watch in watches),
+        "overload_restarts": sum(watch["restarts"] for watch in overload["alone"] + watches),
         "overload_memory_growth_mb": max(growth, default=None),
     }
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import median
+from itertools import pairwise
+from statistics import fmean, median
 from typing import Any
 
 from muon_ad_core.bench.task_session import TaskSession
+from muon_ad_core.errors import UserError
 
 NANOSECONDS = 1_000_000_000
 WARM_S = 3.0  # until rates and levels have settled
@@ -20,7 +22,7 @@ PREPARED = 60  # pictures: rendering them at this rate would take a processor of
 def measure_overload(session: TaskSession, rate: float, seconds: float, rounds: int) -> dict[str, Any]:
     """Offer `rate` frames a second to style alone, then to style and detection, `seconds` each, `rounds` times.
 
-    In turns, because a machine whose processors are all busy may be slowed down by its host: medians over all seconds.
+    In turns, because a machine whose processors are all busy may be slowed down by its host: medians over all reports.
     Expects both active; the camera keeps that rate, its prepared pictures, and a priority above style's.
     """
     session.ask("set", node="scheduler", values={"source.priority": CAMERA_PRIORITY})
@@ -34,21 +36,22 @@ def measure_overload(session: TaskSession, rate: float, seconds: float, rounds: 
         session.ask("transition", node="detector", transition="activate")
         joint.append(_watch(session, seconds))
         session.ask("transition", node="detector", transition="deactivate")
-    return {"offered_hz": rate, "alone": alone, "joint": joint, **_ratios(_seconds(alone), _seconds(joint))}
+    return {"offered_hz": rate, "alone": alone, "joint": joint, **_ratios(alone, joint)}
 
 
-def _ratios(alone: Sequence[int], joint: Sequence[int]) -> dict[str, float | None]:
-    """Of style's frames in each second, joint by the median alone: the median, and the worst."""
-    usual = median(alone)
+def _ratios(alone: Sequence[Mapping[str, Any]], joint: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Of style's rates between reports, joint by the median alone: the median, and the worst."""
+    usual = median(_rates(alone))
+    rates = _rates(joint)
     return {
-        "style_hz": median(joint),
-        "throughput_ratio": median(joint) / usual if usual else None,
-        "worst_second_ratio": min(joint) / usual if usual else None,
+        "style_hz": median(rates),
+        "throughput_ratio": median(rates) / usual if usual else None,
+        "worst_interval_ratio": min(rates) / usual if usual else None,
     }
 
 
-def _seconds(watches: Sequence[Mapping[str, Any]]) -> list[int]:
-    return [frames for watch in watches for frames in watch["by_second"]]
+def _rates(watches: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [rate for watch in watches for rate in watch["style_rates"]]
 
 
 def _set_camera_rate(session: TaskSession, rate: float) -> None:
@@ -62,28 +65,58 @@ def _set_camera_rate(session: TaskSession, rate: float) -> None:
 
 def _watch(session: TaskSession, seconds: float) -> dict[str, Any]:
     session.pause(WARM_S)
-    begin_ns, memory, camera = time.time_ns(), _memory(session), session.ask("look")["workers"]["camera"]
+    session.ask("history")
+    begin_ns, memory, restarts = time.time_ns(), _memory(session), _restarts(session)
     session.pause(seconds)
-    end_ns, camera_after = time.time_ns(), session.ask("look")["workers"]["camera"]
-    published = camera_after["frames_out"] - camera["frames_out"]
-    session.pause(1.0)
-    timings = session.ask("timings", begin_ns=begin_ns, end_ns=end_ns)
+    end_ns, rows = time.time_ns(), session.ask("history")["rows"]
+    style = rates(rows, "style_transfer")
+    if not style:
+        raise UserError(f"style transfer gave no two reports within {seconds:g} s: has it ended?")
     scheduler = session.ask("look")["scheduler"]
-    style = timings["style_transfer"]
     return {
-        "camera_hz": published * NANOSECONDS / max(1, camera_after["stamp_ns"] - camera["stamp_ns"]),
-        "style_hz": len(style) / seconds,
-        "detection_hz": len(timings["detector"]) / seconds,
-        "by_second": _by_second(style, begin_ns, int(seconds)),
-        "levels": dict(Counter(row["level"] for row in style)),
+        "camera_hz": _mean(rates(rows, "camera")),
+        "style_hz": _mean(style),
+        "detection_hz": _mean(rates(rows, "detector")),
+        "style_rates": style,
+        "levels": _levels(session, begin_ns, end_ns),
+        "restarts": _restarts(session) - restarts,
         "detection_limit_hz": scheduler["detection_limit_hz"] if scheduler else None,
         "memory_mb": {name: [memory.get(name), after] for name, after in _memory(session).items()},
     }
 
 
-def _by_second(rows: Sequence[Mapping[str, Any]], begin_ns: int, seconds: int) -> list[int]:
-    counts = Counter((row["stamp_ns"] - begin_ns) // NANOSECONDS for row in rows)
-    return [counts[second] for second in range(max(1, seconds))]
+def rates(rows: Sequence[Mapping[str, Any]], node: str) -> list[float]:
+    """Frames a second that a node gave, between each two of its reports, by its own count and stamps.
+
+    Counting what arrives would measure the listener: beside workers of real-time priority that use all the processors,
+    it does not run often enough to hear every frame. A process that was started in between has counted from zero.
+    """
+    reports = [row for row in rows if row["node"] == node]
+    return [
+        _finished(earlier, later) * NANOSECONDS / (later["stamp_ns"] - earlier["stamp_ns"])
+        for earlier, later in pairwise(reports)
+        if later["stamp_ns"] > earlier["stamp_ns"]
+    ]
+
+
+def _finished(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> int:
+    return int(later["frames_out"] - (earlier["frames_out"] if earlier["pid"] == later["pid"] else 0))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else 0.0
+
+
+def _levels(session: TaskSession, begin_ns: int, end_ns: int) -> dict[str, int]:
+    """How many of the frames that were heard of had which level."""
+    timings = session.ask("timings", begin_ns=begin_ns, end_ns=end_ns)
+    return dict(Counter(row["level"] for row in timings["style_transfer"]))
+
+
+def _restarts(session: TaskSession) -> int:
+    """Hanging workers that the scheduler has ended so far."""
+    scheduler = session.ask("look")["scheduler"]
+    return scheduler["restarts"] if scheduler else 0
 
 
 def _memory(session: TaskSession) -> dict[str, float]:

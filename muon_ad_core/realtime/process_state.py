@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+NANOSECONDS = 1_000_000_000
 _NAME_LENGTH = 15  # of a process's name, see proc_pid_comm(5)
 
 
@@ -33,6 +34,14 @@ def read_process_state(pid: int) -> ProcessState | None:
     except OSError:
         return None
     return ProcessState(seconds, not states.isdisjoint("RD"), states == {"T"})
+
+
+def seconds_waited() -> float:
+    """Seconds for which the calling thread could run but waited for a processor; 0 where the kernel does not count."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / NANOSECONDS
+    except OSError:
+        return 0.0
 
 
 def name_process(name: str) -> None:

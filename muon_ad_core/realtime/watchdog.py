@@ -8,6 +8,7 @@ from muon_ad_core.realtime.process_state import ProcessState
 LONGEST_BUSY = 60.0  # seconds a worker may be busy (with loading an engine, say) without a sign of progress
 ON_TIME = 0.4  # seconds between two looks; when there are more, the watcher itself was starved or stood still
 LATE_LOOK = 0.05  # seconds that a late look counts
+STARVED_SHARE = 0.5  # of the time between two looks; a watcher that waited longer for a processor hears too little
 STOPPED = 0.3  # seconds in which every look finds the process stopped
 BUSY_SHARE = 0.25  # of a processor; the middleware's threads use less while a worker's own hang
 STUCK = 3.0  # times the silence without a finished frame; workers held to a low rate finish some
@@ -23,13 +24,15 @@ class Watchdog:
     sooner, after `STOPPED` seconds: no load does that to a process.
 
     Look five times a second. A look that comes late counts little: what delayed it, a machine that stood still or one
-    with far too much to do, may have delayed the worker as well.
+    with far too much to do, may have delayed the worker as well. So does one by a watcher that mostly waited for a
+    processor: beside workers that use all of it, reports came which it had no time to hear.
     """
 
     def __init__(self, silence: float, now: float) -> None:
         self.silence = silence
         self._looked_at = now
         self._cpu_seconds: float | None = None
+        self._waited = 0.0
         self._silent = 0.0  # seconds since the last report
         self._stuck = 0.0  # since a report of progress
         self._idle = 0.0  # since the process was seen to run
@@ -47,10 +50,14 @@ class Watchdog:
             self._stuck = 0.0
         self._finished, self._superseded = finished, superseded
 
-    def verdict(self, process: ProcessState, now: float) -> str:
-        """Look at the process: why the worker counts as hanging; empty when it does not."""
+    def verdict(self, process: ProcessState, now: float, waited: float = 0.0) -> str:
+        """Look at the process: why the worker counts as hanging; empty when it does not.
+
+        `waited`: seconds that the watcher has waited for a processor since it was started.
+        """
         elapsed, self._looked_at = now - self._looked_at, now
-        step = elapsed if elapsed <= ON_TIME else LATE_LOOK
+        starved, self._waited = waited - self._waited > STARVED_SHARE * elapsed, waited
+        step = LATE_LOOK if starved or elapsed > ON_TIME else elapsed
         self._silent += step
         self._stuck += step
         self._idle = self._idle + step if self._stood_still(process, elapsed) else 0.0

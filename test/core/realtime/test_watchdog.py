@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -12,7 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muon_ad_core.realtime.process_state import ProcessState, name_process, read_process_state, runs_node
+from muon_ad_core.realtime.process_state import (
+    ProcessState,
+    name_process,
+    read_process_state,
+    runs_node,
+    seconds_waited,
+)
 from muon_ad_core.realtime.watchdog import LONGEST_BUSY, STOPPED, STUCK, Watchdog
 
 SILENCE = 1.0
@@ -25,7 +33,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.cpu = 0.0
+        self.cpu = self.waited = 0.0
         self.finished = self.superseded = 0
         self.watchdog = Watchdog(SILENCE, 0.0)
 
@@ -34,10 +42,13 @@ class Bench:
         self.superseded += superseded
         self.watchdog.heard(self.finished, self.superseded, changing)
 
-    def look(self, after: float = LOOK, used: float = 0.0, runnable: bool = False, stopped: bool = False) -> str:
+    def look(
+        self, after: float = LOOK, used: float = 0.0, runnable: bool = False, stopped: bool = False, waited: float = 0.0
+    ) -> str:
         self.now += after
         self.cpu += used
-        return self.watchdog.verdict(ProcessState(self.cpu, runnable, stopped), self.now)
+        self.waited += waited
+        return self.watchdog.verdict(ProcessState(self.cpu, runnable, stopped), self.now, self.waited)
 
     def well(self, seconds: float) -> None:
         """The worker runs, reports and finishes frames."""
@@ -180,6 +191,49 @@ def test_a_stopped_process_is_found_on_a_starved_machine_too_but_later() -> None
         if verdict:
             break
     assert "without running" in verdict
+
+
+def test_a_watcher_without_a_processor_hears_too_little_to_judge_soon() -> None:
+    bench = Bench()
+    bench.well(5.0)
+    for _ in range(3):  # as beside workers of real-time priority that use nearly all there is
+        for _ in range(8):
+            assert bench.look(used=0.02, waited=0.9 * LOOK) == ""
+        bench.report(finished=200)
+    verdicts = [bench.look(waited=0.9 * LOOK) for _ in range(40)]
+    assert "without running" in "".join(verdicts)  # a hanging worker is found all the same, later
+
+
+def test_a_watcher_that_waits_now_and_then_judges_as_soon() -> None:
+    bench = Bench()
+    bench.well(5.0)
+    assert [bool(bench.look(waited=0.3 * LOOK)) for _ in range(5)][-1]
+
+
+def test_waiting_for_a_processor_is_counted() -> None:
+    if not Path("/proc/thread-self/schedstat").exists():
+        pytest.skip("this kernel does not count how long threads wait")
+    rival = "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", rival]) as hog:
+        try:
+            waited = _waited_beside_a_rival()
+        finally:
+            hog.kill()
+    assert waited > 0.02
+
+
+def _waited_beside_a_rival() -> float:
+    """Seconds that a thread waited which wanted its processor for half a second."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_want_the_first_processor).result()
+
+
+def _want_the_first_processor() -> float:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    before, end = seconds_waited(), time.monotonic() + 0.5
+    while time.monotonic() < end:
+        pass
+    return seconds_waited() - before
 
 
 def test_a_process_that_a_signal_stopped_is_told_from_one_that_waits() -> None:
