@@ -68,10 +68,7 @@ at once: magnitude, random, layerdrop (whole blocks)"
 
 
 def run(args: argparse.Namespace) -> int:
-    import cv2
-    import torch
-
-    from muon_ad_core.commands.train_loop import train_with_progress
+    from muon_ad_core.commands.train_loop import prepare_processor, train_with_progress
     from muon_ad_core.distill.coco_classes import COCO_CLASSES, read_classes
     from muon_ad_core.distill.detector_trainer import DetectorTraining
 
@@ -79,8 +76,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("say how long to train: --steps or --minutes.")
     if args.prune and not args.start:
         raise UserError("say which trained detector to prune: --start PACKAGE.")
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(args.threads)
+    prepare_processor(args.threads)
     if args.maps and args.classes:
         raise UserError("teachers' maps are of COCO's 80 classes: leave out --classes.")
     classes = read_classes(args.classes) if args.classes else COCO_CLASSES

@@ -19,17 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import cv2
-    import torch
-
-    from muon_ad_core.commands.train_loop import resume_if_interrupted, train_with_progress
+    from muon_ad_core.commands.train_loop import prepare_processor, resume_if_interrupted, train_with_progress
     from muon_ad_core.commands.train_painting_options import painting_recipe
     from muon_ad_core.distill.johnson_trainer import JohnsonTrainer
     from muon_ad_core.distill.painting_trainer import PaintingTraining
     from muon_ad_core.distill.pictures import chosen_styles
 
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(args.threads)
+    prepare_processor(args.threads)
     recipe = PaintingTraining(**painting_recipe(args))
     target = args.output or args.run_folder / "graphs"
     target.mkdir(parents=True, exist_ok=True)

@@ -58,15 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import cv2
-    import torch
-
-    from muon_ad_core.commands.train_loop import train_with_progress
+    from muon_ad_core.commands.train_loop import prepare_processor, train_with_progress
     from muon_ad_core.distill.student_package import write_student_package
     from muon_ad_core.distill.validation_sheet import SheetWriter
 
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(args.threads)
+    prepare_processor(args.threads)
     package = _start_package(args)
     recipe = _recipe(args, package)
     args.run_folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +111,8 @@ def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentT
         shipped=names,
         frozen_codes=frozen,
         padding=args.padding,
+        leak=0.0 if package else StudentTraining.leak,  # what was trained runs without
+        standardised=package is None,
         **painting_recipe(args),
     )
 

@@ -32,17 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import cv2
-    import torch
-
-    from muon_ad_core.commands.train_loop import resume_if_interrupted, train_with_progress
+    from muon_ad_core.commands.train_loop import prepare_processor, resume_if_interrupted, train_with_progress
     from muon_ad_core.distill.teacher_package import write_teacher_package
     from muon_ad_core.distill.teacher_trainer import TeacherTrainer, TeacherTraining
 
     if not args.steps and not args.minutes:
         raise UserError("say how long to train: --steps or --minutes.")
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(args.threads)
+    prepare_processor(args.threads)
     recipe = TeacherTraining(
         steps=args.steps, minutes=args.minutes, batch=args.batch, size=args.size, start_size=args.start_size,
         learning_rate=args.learning_rate, seed=args.seed, bfloat16=args.bfloat16,

@@ -60,10 +60,10 @@ class PaintingTraining:
     max_shift: int = 48
     optimizer: str = "muon"
     lr: float = 2e-3
-    adamw_lr: float = 1.5e-3
+    adamw_lr: float = 1e-3
     weight_decay: float = 0.02
     matrix_decay: float = 4.0
-    decay_share: float = 0.3
+    decay_share: float = 1.0
     ema: float = 0.998
     weights: LossWeights = field(default_factory=LossWeights)
     projection: bool = False

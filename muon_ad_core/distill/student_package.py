@@ -43,16 +43,17 @@ def write_student_package(
     manifest, what was pruned.
     """
     target.mkdir(parents=True, exist_ok=True)
+    network = trainer.finished()
     codes = trainer.style_codes()
     recipe, photos = trainer.recipe, trainer.photos
     judges = _validation(validation or recipe.photos)
     levels, metrics = export_levels(
-        trainer.average.student, codes, lambda: _calibration(photos, recipe.seed), judges, target, report
+        network.student, codes, lambda: _calibration(photos, recipe.seed), judges, target, report
     )
     picture = torch.zeros(1, ENCODER_SIZE, ENCODER_SIZE, 3, dtype=torch.uint8)
-    export_onnx(PackedStyleEncoder(trainer.average.encoder), {"picture": picture}, ["code"], target / "encoder.onnx")
+    export_onnx(PackedStyleEncoder(network.encoder), {"picture": picture}, ["code"], target / "encoder.onnx")
     save_arrays(codes, target / "styles.safetensors")
-    weights = {name: value.half().contiguous() for name, value in trainer.average.state_dict().items()}
+    weights = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, target / WEIGHTS_FILE)
     fields = _manifest(trainer, target.name, version, levels, metrics)
     if pruning:

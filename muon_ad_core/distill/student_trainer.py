@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from muon_ad_core.distill.painting_losses import Views
 from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTraining
 from muon_ad_core.distill.pictures import StylePicture, chosen_styles, list_styles, random_crop, to_tensor
+from muon_ad_core.distill.weight_standardisation import plain_state, standardise
 from muon_ad_core.engine.frames import central_square
 from muon_ad_core.errors import UserError
+from muon_ad_core.nets.rectifier import set_slope
 from muon_ad_core.nets.student import LEVELS, Padding, Student, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, StyleEncoder
 
+LEAK_SHARE = 0.7
+"""Part of the run in which the leak falls to zero."""
 CODED_SHARE = 0.8
 """How often a shipped style has its learned offset; else it is taught as any other picture, to the encoder."""
 
@@ -31,7 +35,9 @@ class StudentTraining(PaintingTraining):
     styles, extra_styles: folders; shipped: names of the styles that go into the package (drawn with probability
     `shipped_share`, the rest teach the encoder what styles are); frozen_codes: encoder and offsets are not trained, so
     that codes stay those of the student that the run started from; padding: of the convolutions in training, as
-    `Student.set_padding` takes it.
+    `Student.set_padding` takes it; leak: slope below zero of all rectifiers when the run begins (without it, most units
+    of the body fell silent for every style within a thousand steps), which it loses on the way; standardised: whether
+    filters are (see `weight_standardisation`), but for those that begin as the picture's patterns.
     """
 
     styles: Path
@@ -40,6 +46,8 @@ class StudentTraining(PaintingTraining):
     shipped_share: float = 0.8
     frozen_codes: bool = False
     padding: Padding = "circular"
+    leak: float = 0.1
+    standardised: bool = True
     network: StudentConfig = field(default_factory=StudentConfig)
 
     def describe(self) -> dict[str, Any]:
@@ -77,6 +85,8 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
         torch.manual_seed(recipe.seed)
         self.styles = _ordered_styles(recipe)
         network = StyledStudent(recipe.network, len(recipe.shipped))
+        if recipe.standardised:
+            standardise(network, _paints)
         if recipe.frozen_codes:
             network.encoder.requires_grad_(False)
             network.offsets.requires_grad_(False)
@@ -87,13 +97,24 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
     def identity(self) -> dict[str, Any]:
         return {"network": self._student_recipe.network.to_dict(), "shipped": self.shipped}
 
+    def update(self) -> dict[str, float]:
+        slope = self._student_recipe.leak * max(0.0, 1 - self.progress / LEAK_SHARE)
+        set_slope(self.network, slope)
+        set_slope(self.average, slope)
+        return super().update()
+
     @property
     def shipped(self) -> list[str]:
         """Names of the styles that go into the package."""
         return self._student_recipe.shipped
 
     def start_from(self, model: StyledStudent, shipped: list[str]) -> None:
-        """Take over a trained student of the same shape, with the offsets of those `shipped` styles that it has."""
+        """Take over a trained student of the same shape, with the offsets of those `shipped` styles that it has.
+
+        Raises ValueError when filters are to be standardised: those of a trained student have means that count.
+        """
+        if self._student_recipe.standardised:
+            raise ValueError("a run from trained weights keeps their filters as they are: standardised=False")
         weights = model.state_dict()
         offsets = self.network.offsets.detach().clone()
         for index, name in enumerate(self.shipped):
@@ -102,6 +123,12 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
         weights["offsets"] = offsets
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
+
+    def finished(self) -> StyledStudent:
+        """The averaged network as it is exported: plain filters and rectifiers."""
+        network = StyledStudent(self._student_recipe.network, len(self.shipped)).eval().requires_grad_(False)
+        network.load_state_dict(plain_state(self.average))
+        return network
 
     def style_codes(self) -> dict[str, np.ndarray]:
         """Codes (code,) float32 of the shipped styles under the averaged weights."""
@@ -143,6 +170,11 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
     def _coded(self, random: np.random.Generator) -> bool:
         """With frozen codes the offset is always added: the code that ships is the one that the student serves."""
         return self._student_recipe.frozen_codes or random.random() < CODED_SHARE
+
+
+def _paints(name: str) -> bool:
+    """Whether the convolution of this name is none of those that hold patterns of the picture."""
+    return name.rpartition(".")[2] not in ("stem", "up_detail", "fast_head", "fine_head")
 
 
 def checkpoint_config(file: Path) -> StudentConfig:

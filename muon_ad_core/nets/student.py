@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from muon_ad_core.nets.cosines import strongest_patterns
+from muon_ad_core.nets.rectifier import Rectifier
 
 Level = Literal["fast", "fine"]
 Padding = Literal["zeros", "circular"]
@@ -111,11 +112,12 @@ class ResidualBlock(nn.Module):
         self.first = nn.Conv2d(channels, inner, 3, padding=1)
         self.modulation = FiLM(code, inner)
         self.second = nn.Conv2d(inner, channels, 3, padding=1)
+        self.rectify = Rectifier()
         # Every block starts near the identity.
         nn.init.normal_(self.second.weight, std=0.2 / (9 * inner) ** 0.5)
 
     def forward(self, features: Tensor, code: Tensor) -> Tensor:
-        hidden = F.relu(self.modulation(self.first(features), code))
+        hidden = self.rectify(self.modulation(self.first(features), code))
         return features + self.second(hidden)
 
 
@@ -137,7 +139,7 @@ class Student(nn.Module):
         self.half_modulation = FiLM(config.code, half)
         self.half_block = ResidualBlock(half, config.code, half)
         self.fine_head = nn.Conv2d(half, 3 * OUTPUT_BLOCK["fine"] ** 2, 3, padding=1)
-
+        self.rectify = Rectifier()
         self._start_as_picture()
 
     def _start_as_picture(self) -> None:
@@ -178,14 +180,14 @@ class Student(nn.Module):
 
         h and w must be even.
         """
-        skip = F.relu(self.stem(packed))
+        skip = self.rectify(self.stem(packed))
         features = self.eighth_features(skip, code)
         features = self.up_quarter(F.interpolate(features, scale_factor=2.0, mode="nearest"))
-        return F.relu(self.quarter_modulation(features + skip, code))
+        return self.rectify(self.quarter_modulation(features + skip, code))
 
     def eighth_features(self, stem: Tensor, code: Tensor) -> Tensor:
         """The body: what the stem found (B, quarter_width, h, w) -> features (B, width, h/2, w/2)."""
-        features = F.relu(self.down(stem))
+        features = self.rectify(self.down(stem))
         for block in self.body:
             features = block(features, code)
         return features
@@ -196,8 +198,8 @@ class Student(nn.Module):
             return self.fast_head(features)
         detail = unpack_pixels(self.up_detail(features), OUTPUT_BLOCK["fine"])
         features = self.up_half(F.interpolate(features, scale_factor=2.0, mode="nearest")) + detail
-        features = F.relu(self.half_modulation(features, code))
-        return self.fine_head(F.relu(self.half_block(features, code)))
+        features = self.rectify(self.half_modulation(features, code))
+        return self.fine_head(self.rectify(self.half_block(features, code)))
 
     def forward(self, picture: Tensor, code: Tensor, level: Level = "fine") -> Tensor:
         """Stylise pictures (B, 3, H, W) in [-1, 1], H and W multiples of 8, under codes (B, code)."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from muon_ad_core.nets.rectifier import Rectifier
 
 ENCODER_SIZE = 256
 """Side in pixels of the square picture that the encoder reads."""
@@ -26,15 +27,16 @@ class StyleEncoder(nn.Module):
         )
         self.hidden = nn.Linear(2 * (3 + sum(widths)), 256)
         self.output = nn.Linear(256, code)
+        self.rectify = Rectifier()
 
     def forward(self, picture: Tensor) -> Tensor:
         """Pictures (B, 3, ENCODER_SIZE, ENCODER_SIZE) in [-1, 1] -> codes (B, code)."""
         features = picture
         statistics = [*_moments(features)]
         for stage in self.stages:
-            features = F.relu(stage(features))
+            features = self.rectify(stage(features))
             statistics += _moments(features)
-        return self.output(F.relu(self.hidden(torch.cat(statistics, dim=1))))
+        return self.output(self.rectify(self.hidden(torch.cat(statistics, dim=1))))
 
 
 class PackedStyleEncoder(nn.Module):

@@ -14,10 +14,11 @@ from safetensors.torch import save_file  # noqa: E402
 from muon_ad_core.distill.features import load_feature_network  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights  # noqa: E402
 from muon_ad_core.distill.student_package import load_student, write_student_package  # noqa: E402
-from muon_ad_core.distill.student_trainer import StudentTrainer, StudentTraining, checkpoint_config  # noqa: E402
+from muon_ad_core.distill.student_trainer import StudentTrainer, StudentTraining, StyledStudent, checkpoint_config  # noqa: E402
 from muon_ad_core.distill.validation_sheet import SheetWriter  # noqa: E402
 from muon_ad_core.engine.package import EnginePackage  # noqa: E402
 from muon_ad_core.errors import UserError  # noqa: E402
+from muon_ad_core.nets.rectifier import Rectifier  # noqa: E402
 from muon_ad_core.nets.student import StudentConfig  # noqa: E402
 from muon_ad_core.stylize import Stylizer  # noqa: E402
 
@@ -66,6 +67,24 @@ def test_resumed_run_equals_an_uninterrupted_one(painting_data: Path, tmp_path: 
     assert resumed.step == 3
     run(resumed)
     assert torch.equal(weights_of(whole), weights_of(resumed))
+
+
+def test_what_is_finished_is_plain_and_paints_the_same(painting_data: Path) -> None:
+    trainer = StudentTrainer(training(painting_data, 10))
+    slopes = [_slope(trainer.average)]
+    trainer.run(lambda losses: slopes.append(_slope(trainer.average)))
+    assert slopes[1] == 0.1 and slopes[-1] == 0.0 and slopes[1:] == sorted(slopes[1:], reverse=True)
+    finished = trainer.finished()
+    assert finished.state_dict().keys() == StyledStudent(finished.student.config, 2).state_dict().keys()
+    picture, style = torch.rand(1, 3, 64, 64) * 2 - 1, torch.rand(1, 3, 256, 256) * 2 - 1
+    with torch.no_grad():
+        codes = [network.code(style, torch.tensor([0])) for network in (trainer.average, finished)]
+        torch.testing.assert_close(*codes)
+        torch.testing.assert_close(*(n.student(picture, codes[0]) for n in (trainer.average, finished)))
+
+
+def _slope(network: StyledStudent) -> float:
+    return next(module.slope for module in network.modules() if isinstance(module, Rectifier))
 
 
 def test_checkpoint_of_another_run_is_refused(painting_data: Path, tmp_path: Path) -> None:
@@ -146,7 +165,10 @@ def test_package_paints_like_the_network_and_goes_on(
     frame = np.full((50, 70, 3), 90, np.uint8)
     assert stylizer.run(frame).shape == frame.shape
 
-    further = StudentTrainer(training(painting_data, 2, shipped=["styles_2", "styles_1"], frozen_codes=True))
+    start = {"shipped": ["styles_2", "styles_1"], "frozen_codes": True, "leak": 0.0}
+    with pytest.raises(ValueError, match="standardised=False"):
+        StudentTrainer(training(painting_data, 2, **start)).start_from(load_student(package), ["styles_0", "styles_2"])
+    further = StudentTrainer(training(painting_data, 2, standardised=False, **start))
     further.start_from(load_student(package), ["styles_0", "styles_2"])
     codes = further.style_codes()
     np.testing.assert_allclose(codes["styles_2"], stylizer.code("styles_2"), atol=0.05)  # weights are in float16
