@@ -99,9 +99,9 @@ def run(args: argparse.Namespace) -> int:
 def _trainer(args: argparse.Namespace, lesson: Lesson, recipe: DetectorTraining, classes: int) -> DetectorTrainer:
     """The run that args tell of: new, from a package's weights, from what pruning left of them, or resumed."""
     from muon_ad_core.commands.train_loop import CHECKPOINT
-    from muon_ad_core.compress.gradual import GRADUAL_SHARE
     from muon_ad_core.distill.detector_pruning import DetectorPruning
     from muon_ad_core.distill.detector_trainer import DetectorTrainer, checkpoint_shape
+    from muon_ad_core.distill.gradual_pruning import GRADUAL_SHARE
     from muon_ad_core.nets.detector import DetectorShape
 
     pruning = DetectorPruning(args.prune, args.prune_method) if args.prune else None

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _start_package(args: argparse.Namespace) -> EnginePackage | None:
-    from muon_ad_core.compress.gradual import check_pruning
+    from muon_ad_core.distill.gradual_pruning import check_pruning
     from muon_ad_core.engine.package import EnginePackage, find_engine
 
     if args.prune is not None:
@@ -122,7 +122,7 @@ def _trainer(args: argparse.Namespace, recipe: StudentTraining, package: EngineP
     from dataclasses import replace
 
     from muon_ad_core.commands.train_loop import CHECKPOINT
-    from muon_ad_core.compress.gradual import GRADUAL_SHARE
+    from muon_ad_core.distill.gradual_pruning import GRADUAL_SHARE
     from muon_ad_core.distill.student_trainer import StudentTrainer, checkpoint_config
     from muon_ad_core.nets.student import StudentConfig
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from muon_ad_core.compress.channel_groups import ChannelGroup, RemovableGroups
 from muon_ad_core.compress.importance import group_scores
-from muon_ad_core.distill.curriculum import phase, retention
+from muon_ad_core.compress.retention import phase, retention
 
 LEAST_IMPORTANCE = 0.03
 PHASE_FACTORS = (-1.5, 0.5, 1.2)

@@ -11,26 +11,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-PHASE_ENDS = (1 / 6, 1 / 2, 1.0)
-RETENTION_AT_START = 0.95
-RETENTION_AT_END = 0.40
+from muon_ad_core.compress.retention import PHASE_ENDS, phase
+
 FINAL_RATE = 0.1
 """Learning rate at the end of phase 3, as a share of the start's (paper: 1e-3 to 1e-4)."""
-
-
-def retention(progress: float, at_end: float = RETENTION_AT_END) -> float:
-    """Share of channels kept at `progress` (0..1) of a run: r = 0.95 - 0.55 t/T, linear from 95 % to `at_end`.
-
-    Raises ValueError for a progress outside 0..1.
-    """
-    _check(progress)
-    return RETENTION_AT_START - (RETENTION_AT_START - at_end) * progress
-
-
-def phase(progress: float) -> int:
-    """Phase 1, 2 or 3 at `progress` (0..1) of a run; raises ValueError outside 0..1."""
-    _check(progress)
-    return 1 + sum(progress >= end for end in PHASE_ENDS[:2])
 
 
 def rate_factor(progress: float) -> float:
@@ -97,8 +81,3 @@ class Curriculum:
         if {key: state[key] for key in asdict(self)} != asdict(self):
             raise ValueError("the saved state is of a curriculum with other settings")
         self.style_weight, self._first, self._figure = state["style_weight"], state["first"], state["figure"]
-
-
-def _check(progress: float) -> None:
-    if not 0 <= progress <= 1:
-        raise ValueError(f"progress must be in 0..1, got {progress}")

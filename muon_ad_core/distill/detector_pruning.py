@@ -18,10 +18,10 @@ from muon_ad_core.compress import importance
 from muon_ad_core.compress.allocation import Widths, channel_costs, cheapest_widths, evenly_spaced, uniform_widths
 from muon_ad_core.compress.channel_groups import ChannelGroup, ChannelGroups
 from muon_ad_core.compress.export import layer_macs
-from muon_ad_core.compress.gradual import GradualPruning, check_pruning, convolutions
 from muon_ad_core.compress.pruning import ChannelPruner
 from muon_ad_core.compress.sensitivity import sensitivity_curves
 from muon_ad_core.distill.detector_trainer import DetectorTrainer
+from muon_ad_core.distill.gradual_pruning import GradualPruning, check_pruning, convolutions
 from muon_ad_core.nets.detector import INPUT_BLOCK, DetectorNet, DetectorShape
 
 SETTLING_BATCHES, JUDGING_BATCHES = 6, 4

@@ -30,7 +30,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muon_ad_core.distill.curriculum import Curriculum, phase, rate_factor
+from muon_ad_core.compress.retention import phase
+from muon_ad_core.distill.curriculum import Curriculum, rate_factor
 from muon_ad_core.distill.gradient_geometry import (
     ConflictStatistics,
     GradientBalance,

@@ -26,9 +26,9 @@ from muon_ad_core.compress.allocation import (
 )
 from muon_ad_core.compress.channel_groups import ChannelGroup
 from muon_ad_core.compress.export import layer_macs
-from muon_ad_core.compress.gradual import GradualPruning, convolutions
 from muon_ad_core.compress.pruning import ChannelPruner
 from muon_ad_core.compress.sensitivity import sensitivity_curves
+from muon_ad_core.distill.gradual_pruning import GradualPruning, convolutions
 from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
 from muon_ad_core.nets.student import Student, StudentConfig
 

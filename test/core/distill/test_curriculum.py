@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muon_ad_core.distill.curriculum import Curriculum, phase, rate_factor, retention
+from muon_ad_core.compress.retention import phase, retention
+from muon_ad_core.distill.curriculum import Curriculum, rate_factor
 from muon_ad_core.distill.schedules import LEAST, SCHEDULES, schedule_factor
 
 PROGRESS = st.floats(0, 1)
