@@ -41,16 +41,15 @@ def measure_overload(session: TaskSession, rate: float, seconds: float, rounds: 
 
 def _ratios(alone: Sequence[Mapping[str, Any]], joint: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """Of style's rates between reports, joint by the median alone: the median, and the worst."""
-    usual = median(_rates(alone))
-    rates = _rates(joint)
+    usual, beside = median(_style_rates(alone)), _style_rates(joint)
     return {
-        "style_hz": median(rates),
-        "throughput_ratio": median(rates) / usual if usual else None,
-        "worst_interval_ratio": min(rates) / usual if usual else None,
+        "style_hz": median(beside),
+        "throughput_ratio": median(beside) / usual if usual else None,
+        "worst_interval_ratio": min(beside) / usual if usual else None,
     }
 
 
-def _rates(watches: Sequence[Mapping[str, Any]]) -> list[float]:
+def _style_rates(watches: Sequence[Mapping[str, Any]]) -> list[float]:
     return [rate for watch in watches for rate in watch["style_rates"]]
 
 
