@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,17 +29,28 @@ class Follower(Protocol):
 
 
 def prepare_processor(threads: int) -> None:
-    """Use so many threads, and take for zero what is too small for a normal floating-point number.
+    """Use so many threads."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+
+
+@contextmanager
+def denormals_flushed() -> Iterator[None]:
+    """Take for zero what is too small for a normal floating-point number, in this thread.
 
     The momentum of a weight that has no gradient any more decays into that range within some 1,700 updates; processors
     compute with such numbers so slowly that a training took four times as long from there.
     """
-    import cv2
     import torch
 
     torch.set_flush_denormal(True)
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def resume_if_interrupted(trainer: TrainingRun[Any], run_folder: Path, follower: Follower | None = None) -> bool:
@@ -60,6 +73,7 @@ def train_with_progress(
     sums: dict[str, float] = {}
     last: dict[str, float] = {}
     with (
+        denormals_flushed(),
         Progress(BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}")) as progress,
         (run_folder / LOG).open("a", encoding="utf-8") as log,
     ):
