@@ -36,7 +36,7 @@ class StudentTraining(PaintingTraining):
     `shipped_share`, the rest teach the encoder what styles are); frozen_codes: encoder and offsets are not trained, so
     that codes stay those of the student that the run started from; padding: of the convolutions in training, as
     `Student.set_padding` takes it; leak: slope below zero of all rectifiers when the run begins (without it, most units
-    of the body fell silent for every style within a thousand steps), which it loses on the way; standardised: whether
+    of the body had no gradient left after 1,300 steps), which it loses on the way; standardised: whether
     filters are (see `weight_standardisation`), but for those that begin as the picture's patterns.
     """
 
