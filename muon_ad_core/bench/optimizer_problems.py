@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from muon_ad_core.compress.entropy_masks import AttentionSite, EntropyMask, attention_entropy, choose_mask
 from muon_ad_core.distill.attention import Attention
 from muon_ad_core.distill.attention_objective import AttentionObjective
+from muon_ad_core.distill.colour_transfer import transfer_colours
 from muon_ad_core.distill.optimisation import Objective
 from muon_ad_core.distill.pictures import to_picture, to_tensor
-from muon_ad_core.distill.pyramid import level_count, split
-from muon_ad_core.distill.synthesis_settings import default_objective, default_optimisation
+from muon_ad_core.distill.pyramid import starting_pyramid
+from muon_ad_core.distill.synthesis_settings import content_share, default_objective, default_optimisation
 from muon_ad_core.distill.teachers.base import Teacher
 from muon_ad_core.engine.frames import central_square
 
@@ -79,7 +80,7 @@ class AttentionProblem:
         """See `Problem.start`."""
         if self.teacher.target == "latent":
             return self.teacher.encode(self.content).detach().float()
-        return [level.clone() for level in split(self.content, level_count(*self.content.shape[2:]))]
+        return starting_pyramid(self._painted_from, (self.content.shape[2], self.content.shape[3]), self.seed)
 
     def objective(self) -> AttentionObjective:
         """See `Problem.objective`."""
@@ -109,8 +110,15 @@ class AttentionProblem:
 
     def _objective(self, teacher: Teacher, sites: tuple[int, ...] | None) -> AttentionObjective:
         usual = default_objective(self.teacher.target)
-        settings = replace(usual, sites=sites, shifts=self.moves, seed=self.seed)
-        return AttentionObjective(teacher, [self.style], self.content, self.steps, settings)
+        share = content_share(self.content_weight)
+        settings = replace(usual, sites=sites, shifts=self.moves, seed=self.seed, content_share=share)
+        return AttentionObjective(teacher, [self.style], self._painted_from, self.steps, settings)
+
+    @property
+    def _painted_from(self) -> torch.Tensor:
+        """The photograph; for pyramids in the style's colours, as `synthesize` does."""
+        latent = self.teacher.target == "latent"
+        return self.content if latent else transfer_colours(self.content, [self.style])
 
 
 class MaskedTeacher(Teacher):

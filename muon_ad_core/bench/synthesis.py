@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_PAIRS} pairs and one control, a look")
     parser.add_argument("--controls", type=int, default=3, help="seeds of the untrained network (default: %(default)s)")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=60, help="steps of each synthesis (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=64, help="steps of each synthesis (default: %(default)s)")
     parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 (safetensors): adds style distance, LPIPS for "
                         "SSIM, and the reference")  # fmt: skip
     parser.add_argument("--sheet", type=Path, metavar="PICTURE", help="write the contact sheet, too")

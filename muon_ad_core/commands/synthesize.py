@@ -31,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a package's name or folder, 'random' (an untrained control), or a diffusers folder or hub id",
     )  # fmt: skip
     parser.add_argument("--size", type=int, default=512, help="longer side in pixels (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=60, help="steps of all sizes together (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=64, help="steps of all sizes together (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="everything random follows from it (default %(default)s)")
     parser.add_argument("--content-weight", type=float, metavar="LAMBDA",
-                        help="weight of content (default 2, in latents 0.25)")  # fmt: skip
+                        help="weight of content (default 1, in latents 0.25)")  # fmt: skip
     parser.add_argument("--patch-weight", type=float, metavar="WEIGHT",
-                        help="of the distribution of patches in the style (default 10, in latents 0)")  # fmt: skip
+                        help="of the style's patches in the style loss (default 150, in latents 0)")  # fmt: skip
     help_scale = "size of the style relative to the result; below 1 strokes are finer (default 1)"
     parser.add_argument("--style-scale", type=float, default=1.0, metavar="FACTOR", help=help_scale)
     parser.add_argument("--mask", type=Path, metavar="PICTURE", help="regions of the result, one flat grey each")

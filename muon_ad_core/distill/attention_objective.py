@@ -3,6 +3,7 @@
 
 Called with what is optimised and the step, it returns style and content loss (see `optimisation`). Pictures are moved
 by a few random pixels each step: the loss is the same wherever a token's cell begins, and no grid of cells is printed.
+A teacher sees pixels softened, or bright specks meet its loss.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from muon_ad_core.distill.attention_losses import (
     kl_literal,
     style_tokens,
 )
-from muon_ad_core.distill.patch_distribution import PatchDistribution
-from muon_ad_core.distill.pyramid import render
+from muon_ad_core.distill.patch_matching import PatchMatching
+from muon_ad_core.distill.pyramid import render, soften
 from muon_ad_core.distill.teachers.base import Teacher
 
 STYLE_LOSSES = ("ad_l1", "kl_literal")
@@ -41,8 +42,8 @@ class ObjectiveSettings:
     target: what the objective is called with, a pixel pyramid or a latent; style_loss: of STYLE_LOSSES; sites: indices
     of self-attentions, None for the teacher's default; shifts: how many different moves of a pyramid there are (content
     features are kept for each), 1 for none; tile: the picture's opposite borders belong together; seed: of the moves.
-    patch_weight: of the distribution of patches in the style loss (`patch_distribution`), 0 for attention alone; needs
-    the decoded picture in every step.
+    patch_weight: of the style's patches in the style loss (`patch_matching`), 0 for attention alone; needs the decoded
+    picture in every step. content_share: of the photograph in what patches look for.
     """
 
     target: str = "pyramid"
@@ -52,6 +53,7 @@ class ObjectiveSettings:
     tile: bool = False
     seed: int = 0
     patch_weight: float = 0.0
+    content_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ class AttentionObjective:
         self._content_attentions: dict[Shift, list[Attention]] = {}
         self._patches = None
         if settings.patch_weight:
-            self._patches = PatchDistribution(self._styles, settings.seed, None if regions is None else regions.styles)
+            labels = None if regions is None else regions.styles
+            self._patches = PatchMatching(
+                self._styles, settings.seed, content, settings.content_share, labels, settings.tile
+            )
 
     def __call__(self, target: Any, step: int) -> tuple[Tensor, Tensor | None]:
         time = self._times[min(step, len(self._times) - 1)]
@@ -105,10 +110,18 @@ class AttentionObjective:
         found = self.teacher.features(self._latent(target, shift), time, self.sites)
         style = self._style_loss(found, shift)
         if self._patches is not None:
-            labels = None if self._regions is None else self._moved_labels(self._regions, shift)
-            distance = self._patches(self._move(self.picture(target), shift), step, labels)
-            style = style + self.settings.patch_weight * distance
+            labels = None if self._regions is None else self._regions.picture
+            style = style + self.settings.patch_weight * self._patches(self.picture(target), step, labels)
         return style, self._content_loss(found, time, shift, target)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on needs of its past."""
+        return {} if self._patches is None else self._patches.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        if self._patches is not None:
+            self._patches.load_state_dict(state)
 
     def _style_loss(self, found: list[Attention], shift: Shift) -> Tensor:
         if self.settings.style_loss == "kl_literal":
@@ -142,7 +155,7 @@ class AttentionObjective:
         """What the teacher sees of a target."""
         if self.settings.target == "latent":
             return torch.roll(target, shift, (2, 3)) if self.settings.tile else target
-        return self.teacher.encode(self._move(render(target), shift))
+        return self.teacher.encode(soften(self._move(render(target), shift)))
 
     def _move(self, picture: Tensor, shift: Shift) -> Tensor:
         """Pixels (B, C, H, W) rolled where they tile, else moved inside a margin of mirrored pixels."""
@@ -173,7 +186,8 @@ class AttentionObjective:
         self._cached_time = time
         self._content_attentions.clear()
         with torch.no_grad():
-            latents = [self.teacher.encode(style) for style in self._styles]
+            sharp = self.settings.target == "latent"
+            latents = [self.teacher.encode(style if sharp else soften(style)) for style in self._styles]
             attentions = [self.teacher.features(latent, time, self.sites) for latent in latents]
         labels = None
         if self._regions is not None:

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 SLOPE_OUTSIDE = 0.05
 """Of the colour range: colours saturate there, and a little slope leads them back."""
+START_NOISE = 0.3
+"""Deviation of the noise that an optimisation begins with, of colours in [-1, 1]."""
 
 
 def render(levels: Sequence[Tensor]) -> Tensor:
@@ -36,9 +38,30 @@ def split(picture: Tensor, count: int) -> list[Tensor]:
     return [*levels, picture]
 
 
+def starting_pyramid(content: Tensor | None, size: tuple[int, int], seed: int) -> list[Tensor]:
+    """What an optimisation of pixels begins with: the content (1, 3, H, W) with noise, or noise at every level.
+
+    size: (height, width). Noise gives flat regions something to grow strokes from.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    count = level_count(*size)
+    noise = torch.randn((1, 3, *size), generator=generator)
+    if content is not None:
+        return split(content + START_NOISE * noise, count)
+    return [START_NOISE * torch.randn(x.shape, generator=generator) for x in split(torch.zeros_like(noise), count)]
+
+
 def shrink(picture: Tensor) -> Tensor:
     """Half the size, rounded up, by averaging."""
     return F.avg_pool2d(picture, 2, ceil_mode=True)
+
+
+def soften(picture: Tensor) -> Tensor:
+    """Blurred by the binomial filter of 5 x 5 pixels; what single bright pixels could tell a network is gone."""
+    weights = picture.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    channels = picture.shape[1]
+    kernel = (weights[:, None] * weights).expand(channels, 1, 5, 5)
+    return F.conv2d(F.pad(picture, (2, 2, 2, 2), mode="reflect"), kernel, groups=channels)
 
 
 def level_count(height: int, width: int, smallest: int = 16) -> int:

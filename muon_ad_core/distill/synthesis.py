@@ -25,18 +25,18 @@ import torch
 from numpy.typing import NDArray
 
 from muon_ad_core.distill.attention_objective import AttentionObjective
+from muon_ad_core.distill.colour_transfer import transfer_colours
 from muon_ad_core.distill.optimisation import LatentOptimisation, StepStatistics
 from muon_ad_core.distill.picture_files import write_rgb
 from muon_ad_core.distill.pictures import to_picture
-from muon_ad_core.distill.pyramid import level_count, refine, split
+from muon_ad_core.distill.pyramid import refine, starting_pyramid
 from muon_ad_core.distill.synthesis_inputs import Stage, SynthesisInputs, plan_stages
-from muon_ad_core.distill.synthesis_settings import SynthesisSettings
+from muon_ad_core.distill.synthesis_settings import SynthesisSettings, content_share
 from muon_ad_core.distill.teachers.base import Teacher
 from muon_ad_core.errors import UserError
 
-COST_OF_DOUBLING = 5.0
-"""A step at twice the size costs about that much more: four times the pixels, more for attention."""
-START_NOISE = 0.3
+COST_OF_DOUBLING = 4.0
+"""A step at twice the size costs about that much more: four times the pixels."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Synthesis:
         """Write the whole state, atomically."""
         state = {
             "identity": self._identity(), "stage": self._stage, "losses": self.losses, "seconds": self.seconds,
-            "optimisation": self._optimisation.state_dict(),
+            "optimisation": self._optimisation.state_dict(), "objective": self._objective.state_dict(),
         }  # fmt: skip
         part = file.with_name(file.name + ".part")
         torch.save(state, part)
@@ -140,34 +140,31 @@ class Synthesis:
             self._stage += 1
             self._begin_stage(self._optimisation.latent)
         self._optimisation.load_state_dict(state["optimisation"])
+        self._objective.load_state_dict(state["objective"])
         self.losses, self.seconds = list(state["losses"]), state["seconds"]
 
     def _begin_stage(self, before: Any) -> None:
         """Set up objective and optimiser of the stage, from the result of the one before or from the content."""
         stage = self.stages[self._stage]
         styles, content, regions = self.inputs.at(stage, self.settings, self.teacher)
-        settings = replace(self.settings.objective, seed=self.settings.seed + self._stage)
+        share = content_share(self.settings.optimisation.content_weight)
+        settings = replace(self.settings.objective, seed=self.settings.seed + self._stage, content_share=share)
+        if content is not None and settings.target == "pyramid":
+            maps = (None, None) if regions is None else (regions.picture, regions.styles)
+            content = transfer_colours(content, styles, *maps)
         if settings.target == "latent":
             target: Any = self._first_latent(stage) if content is None else self.teacher.encode(content).detach()
             target = target.float()
         elif before is not None:
             target = refine(before, content, (stage.height, stage.width))
         else:
-            target = self._first_pyramid(stage) if content is None else split(content, _levels(stage))
+            target = starting_pyramid(content, (stage.height, stage.width), self.settings.seed)
         self._objective = AttentionObjective(self.teacher, styles, content, stage.steps, settings, regions)
         self._optimisation = LatentOptimisation(target, replace(self.settings.optimisation, steps=stage.steps))
 
-    def _first_pyramid(self, stage: Stage) -> list[torch.Tensor]:
-        noise = torch.randn((1, 3, stage.height, stage.width), generator=self._generator())
-        flat = split(torch.zeros_like(noise), _levels(stage))
-        return [START_NOISE * torch.randn(level.shape, generator=self._generator()) for level in flat]
-
     def _first_latent(self, stage: Stage) -> torch.Tensor:
         shape = self.teacher.encode(torch.zeros(1, 3, stage.height, stage.width)).shape
-        return torch.randn(shape, generator=self._generator())
-
-    def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self.settings.seed)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(self.settings.seed))
 
     def _seconds_left(self) -> float:
         seconds = (self.stages[self._stage].steps - self._optimisation.steps_done) * self._seconds_per_step
@@ -203,7 +200,3 @@ def synthesize(
 def peak_megabytes() -> float:
     """Most memory that this process has held so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _levels(stage: Stage) -> int:
-    return level_count(stage.height, stage.width)

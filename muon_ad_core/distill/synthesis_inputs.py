@@ -22,9 +22,9 @@ from muon_ad_core.distill.synthesis_settings import SynthesisSettings
 from muon_ad_core.distill.teachers.base import Teacher
 from muon_ad_core.errors import ParameterError
 
-SMALLEST_STAGE = 192
+SMALLEST_STAGE = 80
 """Longer side below which a coarser stage tells nothing about strokes."""
-SHARE_OF_NEXT = 4
+SHARE_OF_NEXT = 1.25
 """A stage has that many times the steps of the next one, which is dearer."""
 
 
@@ -125,7 +125,7 @@ def plan_stages(settings: SynthesisSettings, inputs: SynthesisInputs, teacher: T
             break
         sizes.insert(0, (height, width))
     weights = [SHARE_OF_NEXT**index for index in reversed(range(len(sizes)))]
-    steps = [max(1, settings.steps * weight // sum(weights)) for weight in weights]
+    steps = [max(1, int(settings.steps * weight / sum(weights))) for weight in weights]
     steps[0] += settings.steps - sum(steps)
     return [Stage(*size, count) for size, count in zip(sizes, steps)]
 
