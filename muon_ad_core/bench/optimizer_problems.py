@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from muon_ad_core.compress.entropy_masks import AttentionSite, EntropyMask, attention_entropy, choose_mask
 from muon_ad_core.distill.attention import Attention
-from muon_ad_core.distill.attention_objective import AttentionObjective
-from muon_ad_core.distill.colour_transfer import transfer_colours
+from muon_ad_core.distill.attention_objective import AttentionObjective, ObjectiveSettings
 from muon_ad_core.distill.optimisation import Objective
 from muon_ad_core.distill.pictures import to_picture, to_tensor
-from muon_ad_core.distill.pyramid import starting_pyramid
-from muon_ad_core.distill.synthesis_settings import content_share, default_objective, default_optimisation
+from muon_ad_core.distill.pyramid import level_count, split
 from muon_ad_core.distill.teachers.base import Teacher
 from muon_ad_core.engine.frames import central_square
 
+PAPERS_CONTENT_WEIGHT = 0.25
 Judge = Callable[[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]], Mapping[str, float]]
 """(result, content, style), RGB uint8 of one size, to figures by name."""
 
@@ -59,6 +58,8 @@ class Problem(Protocol):
 class AttentionProblem:
     """A content picture (1, 3, H, W) and a style picture of that size before a teacher; sides fit its stride.
 
+    The losses are the paper's, attentions alone: what a picture's patches find (`patch_matching`) changes as it is
+    painted, and a loss of which half depends on the number of searches compares searches and not steps.
     moves: see `ObjectiveSettings.shifts`; with 1 the loss of every step is of the same picture and does not wobble.
     """
 
@@ -73,14 +74,14 @@ class AttentionProblem:
 
     @property
     def content_weight(self) -> float:
-        """As `muon-ad synthesize` has it, as the whole objective is."""
-        return default_optimisation(self.teacher.target).content_weight
+        """The paper's."""
+        return PAPERS_CONTENT_WEIGHT
 
     def start(self) -> Any:
         """See `Problem.start`."""
         if self.teacher.target == "latent":
             return self.teacher.encode(self.content).detach().float()
-        return starting_pyramid(self._painted_from, (self.content.shape[2], self.content.shape[3]), self.seed)
+        return [level.clone() for level in split(self.content, level_count(*self.content.shape[2:]))]
 
     def objective(self) -> AttentionObjective:
         """See `Problem.objective`."""
@@ -109,16 +110,8 @@ class AttentionProblem:
         return self.judge_pictures(to_picture(shown), to_picture(self.content[0]), to_picture(self.style[0]))
 
     def _objective(self, teacher: Teacher, sites: tuple[int, ...] | None) -> AttentionObjective:
-        usual = default_objective(self.teacher.target)
-        share = content_share(self.content_weight)
-        settings = replace(usual, sites=sites, shifts=self.moves, seed=self.seed, content_share=share)
-        return AttentionObjective(teacher, [self.style], self._painted_from, self.steps, settings)
-
-    @property
-    def _painted_from(self) -> torch.Tensor:
-        """The photograph; for pyramids in the style's colours, as `synthesize` does."""
-        latent = self.teacher.target == "latent"
-        return self.content if latent else transfer_colours(self.content, [self.style])
+        settings = ObjectiveSettings(self.teacher.target, sites=sites, shifts=self.moves, seed=self.seed)
+        return AttentionObjective(teacher, [self.style], self.content, self.steps, settings)
 
 
 class MaskedTeacher(Teacher):

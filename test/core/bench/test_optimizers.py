@@ -127,8 +127,9 @@ def test_problems_of_a_teacher_are_repeatable_and_masked_ones_see_less(pairs: li
     assert problem.name == "coffee as retina"
     start = problem.start()
     style, content = problem.objective()(start, 3)
-    again = pairs[1](0).objective()(problem.start(), 3)
-    assert [float(style), float(content)] == list(map(float, again)) and min(map(float, again)) > 0
+    again, _ = pairs[1](0).objective()(problem.start(), 3)
+    assert float(style) == float(again) > 0
+    assert float(content) == pytest.approx(0, abs=1e-5)
     masked, mask = problem.masked_objective()
     assert 0 < mask.flops_saved < mask.flops
     assert 0 < float(masked(start, 3)[0]) < float(style)
