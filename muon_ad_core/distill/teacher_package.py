@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ VGA = (480, 640)
 def write_teacher_package(trainer: TeacherTrainer, target: Path, version: str, note: str, error: float) -> None:
     """Write the averaged network (float16) into the folder `target`.
 
-    note: origin and licences of the pictures. error: mean training error at the end, for the card.
+    note: origin and licences of the pictures. error: mean training error at the end, for the card;
+    nan where no step was taken.
     """
     target.mkdir(parents=True, exist_ok=True)
     network = trainer.average
@@ -43,7 +45,7 @@ def write_teacher_package(trainer: TeacherTrainer, target: Path, version: str, n
             "steps_done": trainer.step, "crops_seen": trainer.samples, "hours": round(trainer.seconds / 3600, 2),
             "note": note, **recipe,
         },
-        "metrics": {"training_error": round(error, 4)},
+        "metrics": {"training_error": round(error, 4)} if math.isfinite(error) else {},
     }  # fmt: skip
     (target / CARD).write_text(_model_card(fields), encoding="utf-8")
     write_package(target, fields, [WEIGHTS, CARD])
@@ -51,6 +53,7 @@ def write_teacher_package(trainer: TeacherTrainer, target: Path, version: str, n
 
 def _model_card(fields: dict[str, Any]) -> str:
     training, level = fields["training"], fields["levels"][0]
+    length = f"--minutes {training['minutes']:g}" if training["minutes"] else f"--steps {training['steps']}"
     return f"""# {fields["name"]} {fields["version"]}
 
 {fields["description"]} Licence: {fields["licence"]}.
@@ -63,13 +66,13 @@ into by `muon-ad synthesize`, not to draw pictures of its own.
 Flow matching with a guess of the clean picture: {training["steps_done"]:,} steps, {training["crops_seen"]:,} crops of
 up to {training["size"]} x {training["size"]} pixels, {training["hours"]} hours, from folders of
 {", ".join(f"{count:,}" for count in training["pictures"])} pictures, drawn equally often. Muon for convolutions and
-matrices, AdamW for the rest; weights averaged. Error at the end: {fields["metrics"]["training_error"]}.
+matrices, AdamW for the rest; weights averaged. Error at the end: {fields["metrics"].get("training_error", "not measured")}.
 {training["note"] or "Where the pictures come from was not noted."}
 No picture is part of the package.
 
 Train again (the recipe's other values are in `manifest.json`):
 
-    muon-ad train teacher --images FOLDER... --minutes {training["minutes"]:g} --steps {training["steps"]} --run DIR
+    muon-ad train teacher --images FOLDER... {length} --run DIR
 
 ## Limits
 A small network that has seen few pictures: its attentions know strokes, edges and palettes, not objects. It matches
