@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--controls", type=int, default=3, help="seeds of the untrained network (default: %(default)s)")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=64, help="steps of each synthesis (default: %(default)s)")
+    parser.add_argument("--patch-weight", type=float, metavar="WEIGHT",
+                        help="as for muon-ad synthesize; 0 tells what the attentions do alone")  # fmt: skip
     parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 (safetensors): adds style distance, LPIPS for "
                         "SSIM, and the reference")  # fmt: skip
     parser.add_argument("--sheet", type=Path, metavar="PICTURE", help="write the contact sheet, too")
@@ -73,7 +76,8 @@ def measure(args: argparse.Namespace) -> Measurement:
     contents = evenly_chosen(named_pictures(args.contents, CONTENTS), args.photos)
     styles = evenly_chosen(named_pictures(args.styles, STYLES), args.paintings)
     pairs = mixed_pairs(contents, styles)[: QUICK_PAIRS if args.quick else args.pairs or None]
-    methods = choose_methods(teacher, args.size, args.steps, 1 if args.quick else args.controls, args.weights)
+    controls = 1 if args.quick else args.controls
+    methods = choose_methods(teacher, args.size, args.steps, controls, args.weights, args.patch_weight)
     results, rows = compare(methods, pairs, args.size, network, lambda line: print(line, flush=True))
     figures = table(results, OURS)
     measures = list(results[0].unchanged.style)
@@ -83,7 +87,7 @@ def measure(args: argparse.Namespace) -> Measurement:
     config = {
         "teacher": teacher.name, "pairs": len(pairs), "photographs": len(contents), "styles": len(styles),
         "size": args.size, "steps": args.steps, "content": _content_measure(network),
-        "weights": args.weights.name if args.weights else None,
+        "weights": args.weights.name if args.weights else None, "patch_weight": args.patch_weight,
         "strengths": {method.name: list(method.strengths) for method in methods},
     }  # fmt: skip
     samples = {
@@ -99,15 +103,20 @@ def measure(args: argparse.Namespace) -> Measurement:
     )  # fmt: skip
 
 
-def choose_methods(teacher: Teacher, size: int, steps: int, controls: int, weights: Path | None) -> list[Method]:
+def choose_methods(
+    teacher: Teacher, size: int, steps: int, controls: int, weights: Path | None, patch_weight: float | None = None
+) -> list[Method]:
     """The teacher first; its untrained likeness by seed; the baseline; the reference where there are weights for it."""
     from muon_ad_core.bench.synthesis_methods import attention_distillation, colour_moments, direct_optimisation
     from muon_ad_core.distill.features import load_feature_network
     from muon_ad_core.distill.synthesis_settings import SynthesisSettings, default_objective, default_optimisation
     from muon_ad_core.distill.teachers.micro import MicroTeacherFeatures
 
+    objective = default_objective(teacher.target)
+    if patch_weight is not None:
+        objective = replace(objective, patch_weight=patch_weight)
     settings = SynthesisSettings(
-        size=size, steps=steps, objective=default_objective(teacher.target),
+        size=size, steps=steps, objective=objective,
         optimisation=default_optimisation(teacher.target),
     )  # fmt: skip
     usual = settings.optimisation.content_weight

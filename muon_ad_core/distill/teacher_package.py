@@ -53,6 +53,7 @@ def write_teacher_package(trainer: TeacherTrainer, target: Path, version: str, n
 
 def _model_card(fields: dict[str, Any]) -> str:
     training, level = fields["training"], fields["levels"][0]
+    error = fields["metrics"].get("training_error", "not measured")
     length = f"--minutes {training['minutes']:g}" if training["minutes"] else f"--steps {training['steps']}"
     return f"""# {fields["name"]} {fields["version"]}
 
@@ -66,7 +67,7 @@ into by `muon-ad synthesize`, not to draw pictures of its own.
 Flow matching with a guess of the clean picture: {training["steps_done"]:,} steps, {training["crops_seen"]:,} crops of
 up to {training["size"]} x {training["size"]} pixels, {training["hours"]} hours, from folders of
 {", ".join(f"{count:,}" for count in training["pictures"])} pictures, drawn equally often. Muon for convolutions and
-matrices, AdamW for the rest; weights averaged. Error at the end: {fields["metrics"].get("training_error", "not measured")}.
+matrices, AdamW for the rest; weights averaged. Error at the end: {error}.
 {training["note"] or "Where the pictures come from was not noted."}
 No picture is part of the package.
 

@@ -19,8 +19,11 @@ from muon_ad_core.distill.synthesis_inputs import SynthesisInputs, plan_stages  
 from muon_ad_core.distill.synthesis_settings import SynthesisSettings  # noqa: E402
 from muon_ad_core.distill.teachers import loader  # noqa: E402
 from muon_ad_core.distill.teachers.micro import MicroTeacherFeatures, random_teacher  # noqa: E402
+from muon_ad_core.engine.frames import central_square  # noqa: E402
 from muon_ad_core.errors import ParameterError, UserError  # noqa: E402
+from muon_ad_core.metrics.sliced_wasserstein import patch_sliced_wasserstein  # noqa: E402
 from muon_ad_core.nets.micro_teacher import MicroTeacherConfig  # noqa: E402
+from muon_ad_core.sources.photographs import load_photograph  # noqa: E402
 
 SMALL = MicroTeacherConfig(block=4, widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), head=16, time=8)
 
@@ -247,3 +250,14 @@ def test_command_refuses_in_one_sentence(
     assert cli.main(arguments(pictures, tmp_path / "out.png", *more)) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_the_teacher_that_ships_paints_a_photograph_that_stays_readable() -> None:
+    size = 160
+    content, style = (central_square(load_photograph(name), size) for name in ("astronaut.png", "ihc.png"))
+    settings = SynthesisSettings(size=size, steps=32)
+    result = Synthesis(loader.load_teacher("teacher"), SynthesisInputs((style,), content, size, size), settings).run()
+    before, after = (patch_sliced_wasserstein(picture, style) for picture in (content, result.picture))
+    assert after < 0.5 * before
+    light = [cv2.GaussianBlur(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), (0, 0), 3) for p in (content, result.picture)]
+    assert np.corrcoef(light[0].ravel(), light[1].ravel())[0, 1] > 0.7
