@@ -36,6 +36,8 @@ COMPLETENESS = 0.0005
 AGREEMENT = -2.0
 """Exponent of a found patch's weight over its squared distance: near ones decide where patches overlap."""
 SMALLEST_DISTANCE = 1e-3
+BEND = 0.1
+"""Difference of colours, [-1, 1], at which the pull is twice that near 0."""
 CHUNK = 1024
 
 
@@ -83,7 +85,7 @@ class PatchMatching:
             with torch.no_grad():
                 self._search(picture.detach(), step, labels)
         pairs = zip(_scales(picture, len(self._found)), self._found, strict=True)
-        return torch.stack([(at_scale - found).abs().mean() for at_scale, found in pairs]).mean()
+        return torch.stack([_distance(at_scale - found) for at_scale, found in pairs]).mean()
 
     def state_dict(self) -> dict[str, Any]:
         """What was found last, and when: a run that goes on does not search anew before its time."""
@@ -105,6 +107,11 @@ class PatchMatching:
             origin = tuple(int(place) for place in random.integers(STRIDE, size=2))
             map_ = None if labels is None else labels[:: 2**scale, :: 2**scale]
             self._found.append(_vote(at_scale, keys, map_, origin, self._tile))
+
+
+def _distance(difference: Tensor) -> Tensor:
+    """Mean of |d| + d^2 / (2 BEND): as |d| near 0, steeper the farther, so that no pixel can be led away for long."""
+    return (difference.abs() + difference.square() / (2 * BEND)).mean()
 
 
 def _scales(picture: Tensor, count: int) -> list[Tensor]:

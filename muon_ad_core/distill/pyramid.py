@@ -57,11 +57,12 @@ def shrink(picture: Tensor) -> Tensor:
 
 
 def soften(picture: Tensor) -> Tensor:
-    """Blurred by the binomial filter of 5 x 5 pixels; what single bright pixels could tell a network is gone."""
-    weights = picture.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-    channels = picture.shape[1]
-    kernel = (weights[:, None] * weights).expand(channels, 1, 5, 5)
-    return F.conv2d(F.pad(picture, (2, 2, 2, 2), mode="reflect"), kernel, groups=channels)
+    """Blurred by the binomial filter of 9 x 9 pixels; what single bright pixels could tell a network is gone."""
+    weights = picture.new_tensor([1.0, 8.0, 28.0, 56.0, 70.0, 56.0, 28.0, 8.0, 1.0]) / 256
+    margin, channels = len(weights) // 2, picture.shape[1]
+    padded = F.pad(picture, (margin,) * 4, mode="reflect")
+    down = F.conv2d(padded, weights[:, None].expand(channels, 1, -1, 1), groups=channels)
+    return F.conv2d(down, weights.expand(channels, 1, 1, -1), groups=channels)
 
 
 def level_count(height: int, width: int, smallest: int = 16) -> int:
