@@ -52,6 +52,7 @@ def _short(name: str, settings: Mapping[str, Any], masked: bool = False, centre:
 
 ELEMENTS: dict[str, Any] = {"second_moment": "elements", "momentum": 0.85}
 EIGENBASIS: dict[str, Any] = {"second_moment": "eigenbasis", "momentum": 0.85}
+WHITENED: dict[str, Any] = {**EIGENBASIS, "view": "c_hw"}
 DIVIDED: dict[str, Any] = {**ELEMENTS, "view": "patch", "patch": 16}
 PROJECTION = {**DIVIDED, "projection": "plain"}
 ORTHOGONAL = {**PROJECTION, "orthogonal": True}
@@ -69,17 +70,17 @@ VARIANTS = (
     _short("Muon patch", {"view": "patch"}),
     _short("Muon patch, rows", {"view": "patch", "second_moment": "rows"}),
     _short("Muon patch, eigenbasis", {**EIGENBASIS, "view": "patch"}, centre=0.05),
-    _short("Muon c_hw, eigenbasis", {**EIGENBASIS, "view": "c_hw"}, centre=0.05),
+    _short("Muon c_hw, eigenbasis", WHITENED, centre=0.05),
+    Variant("Muon c_hw, eigenbasis, half run", {"schedule": "cosine", **WHITENED}, 1 / 2, centre=0.05),
     _short("Muon ch_w, eigenbasis", {**EIGENBASIS, "view": "ch_w"}, centre=0.05),
     _short("Muon c_hw, elements", {**ELEMENTS, "view": "c_hw"}, centre=0.05),
     _short("Muon patch 8, elements", {**DIVIDED, "patch": 8}, centre=0.05),
     _short("Muon patch, elements", DIVIDED, centre=0.05),
-    Variant("Muon patch, elements, half run", {"schedule": "cosine", **DIVIDED}, 1 / 2, centre=0.05),
     _short("... + projection", PROJECTION, centre=0.05),
     _short("... + G_ortho", ORTHOGONAL, centre=0.05),
     _short("... + curriculum", CURRICULUM, centre=0.05),
     _short("... + entropy mask", CURRICULUM, masked=True, centre=0.05),
     _short("... + gradient prediction", PREDICTION, masked=True, centre=0.05),
 )
-"""Baselines; Muon in each view and with second moments, the last one also in half of the steps; the ablation, each line
-with all of the line before, from "Muon patch, elements" on."""
+"""Baselines; Muon in each view and with second moments, one also in half of the steps; the ablation, each line with
+all of the line before, from "Muon patch, elements" on."""
