@@ -91,7 +91,7 @@ def test_a_seed_fixes_the_result(pictures: Path, teacher: MicroTeacherFeatures) 
 def test_resumed_run_equals_an_uninterrupted_one(
     pictures: Path, teacher: MicroTeacherFeatures, tmp_path: Path, after: int
 ) -> None:
-    whole, begun, resumed = (run(pictures, teacher, size=400, steps=6) for _ in range(3))
+    whole, begun, resumed = (run(pictures, teacher, size=336, steps=6) for _ in range(3))
     assert [stage.steps for stage in whole.stages] == [4, 1, 1]
     expected = whole.run()
     for _ in range(after):
