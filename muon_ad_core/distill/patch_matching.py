@@ -157,7 +157,7 @@ def _vote(
     padded = padded[:, :, origin[0] :, origin[1] :]
     patches = F.unfold(padded, PATCH, stride=STRIDE)[0].T
     values, weights = torch.empty_like(patches), patches.new_empty(len(patches))
-    for label, members in _members(labels, padded.shape[2:], origin, len(patches)).items():
+    for label, members in _members(labels, padded.shape[2:], origin).items():
         keys = regions.get(label, regions[-1])
         index, distance = _nearest((patches[members] - keys.mean) @ keys.basis, keys.components)
         values[members] = keys.patches[index]
@@ -170,9 +170,7 @@ def _vote(
     return (total / weight.clamp(min=1e-9))[:, :, top : top + height, left : left + width]
 
 
-def _members(
-    labels: Tensor | None, size: Sequence[int], origin: Sequence[int], count: int
-) -> dict[int, Tensor | slice]:
+def _members(labels: Tensor | None, size: Sequence[int], origin: Sequence[int]) -> dict[int, Tensor | slice]:
     """Indices of the patches of each region, by the pixel at their middle; all of them under -1 without regions."""
     if labels is None:
         return {-1: slice(None)}
@@ -182,7 +180,6 @@ def _members(
         for number, begin, side in zip((rows, columns), origin, labels.shape, strict=True)
     ]
     middles = labels[places[0]][:, places[1]].flatten()
-    assert len(middles) == count
     return {int(label): (middles == label).nonzero()[:, 0] for label in middles.unique()}
 
 
