@@ -152,22 +152,30 @@ def _keys(patches: Tensor, seed: int) -> _Keys:
 def _vote(
     picture: Tensor, regions: dict[int, _Keys], labels: Tensor | None, origin: Sequence[int], tile: bool
 ) -> Tensor:
-    """What the patches of a picture find, averaged where they overlap."""
+    """What the patches of a picture find, averaged where they overlap; a patch's middle counts most."""
     padded = F.pad(picture, (PATCH,) * 4, mode="circular" if tile else "reflect")
     padded = padded[:, :, origin[0] :, origin[1] :]
     patches = F.unfold(padded, PATCH, stride=STRIDE)[0].T
-    values, weights = torch.empty_like(patches), patches.new_empty(len(patches))
+    values, weights = torch.empty_like(patches), patches.new_empty(len(patches), 1)
     for label, members in _members(labels, padded.shape[2:], origin).items():
         keys = regions.get(label, regions[-1])
         index, distance = _nearest((patches[members] - keys.mean) @ keys.basis, keys.components)
         values[members] = keys.patches[index]
-        weights[members] = (distance / patches.shape[1] + SMALLEST_DISTANCE) ** AGREEMENT
+        weights[members] = (distance[:, None] / patches.shape[1] + SMALLEST_DISTANCE) ** AGREEMENT
+    weights = weights * _window()
     size = tuple(padded.shape[2:])
-    total = F.fold((values * weights[:, None]).T[None], size, PATCH, stride=STRIDE)
-    weight = F.fold(weights.expand(PATCH**2, -1)[None], size, PATCH, stride=STRIDE)
+    weighted = (values.unflatten(1, (-1, PATCH**2)) * weights[:, None]).flatten(1)
+    total = F.fold(weighted.T[None], size, PATCH, stride=STRIDE)
+    weight = F.fold(weights.T[None], size, PATCH, stride=STRIDE)
     top, left = PATCH - origin[0], PATCH - origin[1]
     height, width = picture.shape[2:]
     return (total / weight.clamp(min=1e-9))[:, :, top : top + height, left : left + width]
+
+
+def _window() -> Tensor:
+    """Weight of every pixel of a patch, (PATCH^2,): falls softly to the border, or a weave of the grid shows."""
+    line = torch.hann_window(PATCH + 2, periodic=False)[1:-1]
+    return torch.outer(line, line).flatten()
 
 
 def _members(labels: Tensor | None, size: Sequence[int], origin: Sequence[int]) -> dict[int, Tensor | slice]:
