@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from muon_ad_core.engine.frames import central_square, check_frame, fill_padded, pack, unpack
+from muon_ad_core.engine.frame_context import load_context
+from muon_ad_core.engine.frames import BORDER, central_square, check_frame, fill_padded, pack, soften, unpack
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.engine.self_check import check_graph
@@ -20,8 +21,6 @@ from muon_ad_core.style_files import shipped_codes, user_codes
 
 MULTIPLE = 8
 """The body works at 1/8 resolution: the padded frame is a multiple of this."""
-BORDER = 16
-"""Mirrored pixels around the frame: zero padding inside the network would print a coloured frame at the border."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,7 @@ class Stylizer:
         # The encoder has one fixed size and runs beside frames: one thread, so that it does not take their cores.
         self._encoder = open_graph(package.path(package.manifest["encoder"]), self.backend, 1)
         self._encoder_size = int(package.manifest["encoder_size"])
+        self._context = load_context(package)
         self._codes: dict[str, np.ndarray] = user_codes(package) | shipped_codes(package)
         self._lock = threading.Lock()
         self._buffers: _Buffers | None = None
@@ -93,7 +93,7 @@ class Stylizer:
         code = self.code(name)
         if style_b and blend > 0:
             code = (1 - blend) * code + blend * self.code(style_b)
-        self._active_code = np.ascontiguousarray(code[None], dtype=np.float32)
+        self._active_code = np.ascontiguousarray(code, dtype=np.float32)
         self._forget_previous()
 
     def set_strength(self, strength: float) -> None:
@@ -149,18 +149,21 @@ class Stylizer:
         chosen = self._level
         for level in self.package.levels:
             self._level = level
-            self._infer(buffers)
+            self._infer(buffers, buffers.padded)
         self._level = chosen
         buffers.smoother.forget()
 
-    def run(self, frame: np.ndarray, encoding: str = "rgb8") -> np.ndarray:
+    def run(self, frame: np.ndarray, encoding: str = "rgb8", scene: np.ndarray | None = None) -> np.ndarray:
         """Stylise one frame of any size and strides; the result, RGB uint8 (H, W, 3), is valid until the next run.
 
-        encoding: rgb8, bgr8, rgba8 or bgra8. Raises ParameterError for anything else.
+        encoding: rgb8, bgr8, rgba8 or bgra8; scene: RGB uint8 picture that the frame is a piece of. Raises
+        ParameterError for anything else.
         """
-        return self.run_batch([frame], encoding)[0]
+        return self.run_batch([frame], encoding, scene)[0]
 
-    def run_batch(self, frames: Sequence[np.ndarray], encoding: str = "rgb8") -> list[np.ndarray]:
+    def run_batch(
+        self, frames: Sequence[np.ndarray], encoding: str = "rgb8", scene: np.ndarray | None = None
+    ) -> list[np.ndarray]:
         """Stylise frames of one size in one pass of the network, as `run` does one.
 
         Only a single frame is smoothed in time: those of a batch come from several cameras. Raises ParameterError when
@@ -180,14 +183,14 @@ class Stylizer:
             return inputs
         for index, padded in enumerate(buffers.padded):
             pack(padded, buffers.packed[index : index + 1], self._level.input_block)
-        painted = self._infer(buffers)
+        whole = inputs if _mirrored(frames[0]) else list(buffers.padded)
+        painted = self._infer(buffers, whole if scene is None else [scene] * len(frames))
         for index, (rgb, output) in enumerate(zip(inputs, buffers.outputs)):
             unpack(painted[index : index + 1], buffers.painted, self._level.output_block)
             inside = buffers.painted[BORDER : BORDER + output.shape[0], BORDER : BORDER + output.shape[1]]
+            soften(inside, output)
             if self._strength < 1:
-                cv2.addWeighted(inside, self._strength, rgb, 1 - self._strength, 0, dst=output)
-            else:
-                np.copyto(output, inside)
+                cv2.addWeighted(output, self._strength, rgb, 1 - self._strength, 0, dst=output)
         if self._smoothing > 0 and len(frames) == 1:
             buffers.smoother.smooth(inputs[0], buffers.outputs[0], self._smoothing)
         return list(buffers.outputs)
@@ -198,9 +201,14 @@ class Stylizer:
             self._buffers = _allocate(*size, self._level.input_block)
         return self._buffers
 
-    def _infer(self, buffers: _Buffers) -> np.ndarray:
-        codes = np.repeat(self._active_code, len(buffers.packed), axis=0)
+    def _infer(self, buffers: _Buffers, scenes: Iterable[np.ndarray]) -> np.ndarray:
+        """Run the network on packed frames; scenes: what each is a piece of."""
+        codes = np.stack([self._frame_code(scene) for scene in scenes])
         return self._graphs[self._level.name].run({"pixels": buffers.packed, "code": codes})["painted"]
+
+    def _frame_code(self, frame: np.ndarray) -> np.ndarray:
+        """The style's code for this frame."""
+        return self._active_code if self._context is None else self._active_code + self._context(frame)
 
     def _forget_previous(self) -> None:
         if self._buffers is not None:

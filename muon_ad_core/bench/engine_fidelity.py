@@ -34,9 +34,10 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     import torch
 
     from muon_ad_core.distill.pictures import to_picture, to_tensor
+    from muon_ad_core.engine.frames import BORDER, soften
     from muon_ad_core.metrics.image import ssim
     from muon_ad_core.sources.photographs import load_photograph
-    from muon_ad_core.stylize import BORDER, Stylizer
+    from muon_ad_core.stylize import Stylizer
 
     stylizer = Stylizer(package)
     found: dict[str, list[float]] = {name: [] for name in names}
@@ -49,7 +50,10 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
             for level, name in zip(levels, names):
                 stylizer.set_level(level.name)
                 with torch.no_grad():
-                    painted = to_picture(student(to_tensor([padded]), code, level.name)[0])
-                found[name].append(ssim(stylizer.run(photograph), painted[BORDER:-BORDER, BORDER:-BORDER]))
+                    frame_code = code + student.context(to_tensor([photograph]))
+                    painted = to_picture(student(to_tensor([padded]), frame_code, level.name)[0])
+                expected = np.empty_like(photograph)
+                soften(painted[BORDER:-BORDER, BORDER:-BORDER], expected)
+                found[name].append(ssim(stylizer.run(photograph), expected))
     means = {name: float(np.mean(values)) for name, values in found.items()}
     return {"ssim_int8_float": min(means.values()), **means}

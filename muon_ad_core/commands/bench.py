@@ -13,6 +13,10 @@ BENCHMARKS = {
     "replay": ("muon_ad_core.bench.replay", "a recording played through the graph: latency, losses, load, peak rate"),
     "quality": ("muon_ad_core.bench.style_quality", "photographs in every style: likeness, detail kept, time an image"),
     "engine": ("muon_ad_core.bench.engine", "the style engine beside other networks: time a frame, runtime by runtime"),
+    "precision": (
+        "muon_ad_core.bench.precision",
+        "one level in float32, bfloat16, mixed and INT8: time, likeness, memory",
+    ),
     "pruning": ("muon_ad_core.bench.style_pruning", "pruned students side by side: size, time a frame, style, content"),
     "detector": ("muon_ad_core.bench.detector", "detectors side by side, ours, pruned and peers: time and precision"),
     "optimizers": ("muon_ad_core.bench.optimizers", "Muon and what belongs to it against AdamW: steps to its loss"),

@@ -33,12 +33,15 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     parser.add_argument("--learning-rate", type=float, help="of Muon, or of AdamW with --optimizer adamw")
+    parser.add_argument(
+        "--matrix-decay", type=float, help="weight decay of what Muon trains (default 4; to train on slowly, 1)"
+    )
     losses = parser.add_argument_group("losses", "factors; 0 leaves one out")
     losses.add_argument("--style-weight", type=float, help="feature moments (default 10)")
     losses.add_argument("--content-weight", type=float, help="normalised features (default 1)")
     losses.add_argument("--tone-weight", type=float, help="light and dark of the picture (default 2)")
-    losses.add_argument("--lattice-weight", type=float, help="against a regular mesh (default 100)")
-    losses.add_argument("--steady-weight", type=float, help="against flicker when the camera moves (default 3)")
+    losses.add_argument("--lattice-weight", type=float, help="against a regular mesh (default 200)")
+    losses.add_argument("--steady-weight", type=float, help="against flicker when the camera moves (default 8)")
     losses.add_argument("--variation-weight", type=float, help="total variation (default 0.02)")
     losses.add_argument("--attention-weight", type=float, help="attention distillation from --teacher (default 0)")
     losses.add_argument("--teacher", default="teacher", help="as for muon-ad synthesize (default: the built-in one)")
@@ -60,6 +63,8 @@ def painting_recipe(args: argparse.Namespace) -> dict[str, Any]:
     rates = {}
     if args.learning_rate is not None:
         rates = {"adamw_lr" if args.optimizer == "adamw" else "lr": args.learning_rate}
+    if args.matrix_decay is not None:
+        rates["matrix_decay"] = args.matrix_decay
     return {
         "photos": args.photos, "features": args.features, "steps": args.steps, "minutes": args.minutes,
         "batch": args.batch, "crop": args.crop, "max_shift": args.max_shift, "optimizer": args.optimizer,

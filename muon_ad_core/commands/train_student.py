@@ -25,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_painting_options(parser)
     parser.add_argument("--extra-styles", type=Path, help="further pictures that teach the encoder, not shipped")
+    parser.add_argument(
+        "--palettes",
+        type=int,
+        default=0,
+        metavar="COUNT",
+        help="further styles of each picture that is not shipped, its colours in another order, 0..5 (default 0)",
+    )
     parser.add_argument("--validation", type=Path, help="photographs for contact sheets and the INT8 check")
     parser.add_argument("--sheet-every", type=int, default=1000, help="steps between sheets (default %(default)s)")
     parser.add_argument("--output", type=Path, help="engine package to write at the end (default: RUN/engine)")
@@ -33,12 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--frozen-codes", action="store_true", help="train neither encoder nor codes: styles stay those of --start"
-    )
-    parser.add_argument(
-        "--padding",
-        choices=("zeros", "circular"),
-        default="circular",
-        help="what convolutions see beyond a view in training: circular hides the border (default %(default)s)",
     )
     parser.add_argument("--width", type=int, help="channels of the body of a new student (default 128)")
     parser.add_argument(
@@ -110,7 +111,7 @@ def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentT
         extra_styles=args.extra_styles,
         shipped=names,
         frozen_codes=frozen,
-        padding=args.padding,
+        palettes=args.palettes,
         leak=0.0 if package else StudentTraining.leak,  # what was trained runs without
         standardised=package is None,
         **painting_recipe(args),

@@ -7,9 +7,10 @@ ONNX Runtime's quantiser does the work; TensorRT, ONNX Runtime and OpenVINO all 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,37 +21,49 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 PERCENTILE = 99.99
 CHUNK = 16
 """Frames whose activations are held in memory at a time during calibration."""
+Frames = Iterable[dict[str, np.ndarray]]
+"""Inputs of a graph."""
 
 
-def quantise(
-    source: Path,
-    target: Path,
-    frames: Iterable[dict[str, np.ndarray]],
-    percentile: float = PERCENTILE,
-) -> None:
+def quantise(source: Path, target: Path, frames: Frames, percentile: float = PERCENTILE) -> None:
     """Write the INT8 version of a float ONNX graph.
 
     frames: graph inputs for calibration, some hundred of them;
     percentile: share of activations, in percent, that the range covers.
     """
     with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        ranges = _calibrate(prepared, frames, percentile)
+        calibrated = CalibratedGraph(source, Path(folder), frames, percentile)
+        calibrated.write(target, calibrated.convolutions)
+
+
+class CalibratedGraph:
+    """A float graph and the ranges of its activations, from which any of its convolutions can be made INT8."""
+
+    def __init__(self, source: Path, folder: Path, frames: Frames, percentile: float = PERCENTILE) -> None:
+        """folder: where a prepared copy of the graph lies as long as this is used; else as of `quantise`."""
+        self._prepared = folder / "prepared.onnx"
+        quant_pre_process(str(source), str(self._prepared), skip_symbolic_shape=True)
+        self._ranges = _calibrate(self._prepared, frames, percentile)
+        nodes = onnx.load(str(self._prepared)).graph.node
+        self.convolutions: Sequence[str] = [node.name for node in nodes if node.op_type == "Conv"]
+        """Names of all convolutions, in their order."""
+
+    def write(self, target: Path, chosen: Collection[str]) -> None:
+        """Write the graph with the `chosen` convolutions in INT8; the others stay in floating point."""
         quantiser = QDQQuantizer(
-            onnx.load(str(prepared)), per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QInt8, tensors_range=ranges, nodes_to_quantize=[],
-            nodes_to_exclude=[], op_types_to_quantize=["Conv"],
+            onnx.load(str(self._prepared)), per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QInt8, tensors_range=self._ranges, nodes_to_quantize=[],
+            nodes_to_exclude=[name for name in self.convolutions if name not in chosen], op_types_to_quantize=["Conv"],
             # Outputs go to modulation and sums, which stay in floating point: rounding them would cost for nothing.
             extra_options={"ActivationSymmetric": True, "WeightSymmetric": True,
                            "OpTypesToExcludeOutputQuantization": ["Conv"]},
         )  # fmt: skip
         quantiser.quantize_model()
         quantiser.model.save_model_to_file(str(target))
-    onnx.checker.check_model(str(target))
+        onnx.checker.check_model(str(target))
 
 
-def _calibrate(graph: Path, frames: Iterable[dict[str, np.ndarray]], percentile: float):  # type: ignore[no-untyped-def]
+def _calibrate(graph: Path, frames: Frames, percentile: float) -> Any:
     """Activation ranges of every convolution's input."""
     with tempfile.TemporaryDirectory() as folder:
         calibrator = create_calibrator(

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+CELL, COARSE_FACTOR = 8, 16.0
+"""Pixels along a cell whose mean colour must move with the scene, and how much that weighs beside single pixels."""
+
 
 @dataclass
 class Moments:
@@ -79,13 +82,21 @@ def shift_difference(first: Tensor, second: Tensor, shift: tuple[int, int]) -> T
     """Mean squared difference (B,) of two outputs whose inputs differ by a shift of (rows, columns) pixels.
 
     first[y + rows, x + columns] is compared with second[y, x] where both exist: camera motion must move the strokes
-    with the scene, not make them flicker.
+    with the scene, not make them flicker. Differences of whole CELLs count COARSE_FACTOR times on top: zero padding
+    tells a network where the border is, and it would paint a frame there.
     """
     rows, columns = shift
     height, width = first.shape[2:]
-    a = first[:, :, max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)]
-    b = second[:, :, max(-rows, 0) : height + min(-rows, 0), max(-columns, 0) : width + min(-columns, 0)]
-    return (a.float() - b.float()).square().mean(dim=(1, 2, 3))
+    a_rows, b_rows = _overlap(rows, height)
+    a_columns, b_columns = _overlap(columns, width)
+    difference = first[:, :, a_rows, a_columns].float() - second[:, :, b_rows, b_columns].float()
+    coarse = functional.avg_pool2d(difference, min(CELL, *difference.shape[2:]))
+    return difference.square().mean(dim=(1, 2, 3)) + COARSE_FACTOR * coarse.square().mean(dim=(1, 2, 3))
+
+
+def _overlap(shift: int, length: int) -> tuple[slice, slice]:
+    """Of the first and of the second output: what both show."""
+    return slice(max(shift, 0), length + min(shift, 0)), slice(max(-shift, 0), length + min(-shift, 0))
 
 
 def total_variation(picture: Tensor) -> Tensor:

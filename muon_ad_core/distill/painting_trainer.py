@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from muon_ad_core.distill.attention_lesson import AttentionLosses
 from muon_ad_core.distill.gradient_geometry import cosine, project_conflict
 from muon_ad_core.distill.muon import Muon
-from muon_ad_core.distill.painting_losses import STYLE_LOSSES, LossWeights, PerceptualLosses, Views
+from muon_ad_core.distill.painting_losses import STYLE_LOSSES, LossWeights, PerceptualLosses, Views, inside
 from muon_ad_core.distill.pictures import PhotoFolder, StylePicture, to_tensor
 from muon_ad_core.distill.training import TrainingRun
 from muon_ad_core.errors import UserError
@@ -41,13 +41,14 @@ class PaintingTraining:
 
     photos, features: folder of photographs, file of SqueezeNet 1.1 weights; steps or minutes: length, the other is 0;
     batch: photographs a step, each seen in two shifted views of crop x crop pixels; style_side: longer side of the
-    style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop; lr,
-    adamw_lr: of Muon for convolutions and of AdamW for the rest (for all with optimizer "adamw"); decay_share: last
-    part of the run in which the rates fall to zero; noise: most sensor noise added to a view; projection: project the
-    style's gradient where it conflicts with what holds the picture; teacher: of attention distillation, when its weight
-    is not 0; weight_decay: of what AdamW trains; matrix_decay: of what Muon trains, whose spectral norms settle at
-    about 0.2 sqrt(longer side) / matrix_decay (with little of it, a network without normalisation grows until its
-    layers die); data_note: origin and licences of the pictures, for the model card.
+    style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop; margin:
+    pixels along the border that no loss sees; lr, adamw_lr: of Muon for convolutions and of AdamW for the rest (for all
+    with optimizer "adamw"); decay_share: last part of the run in which the rates fall to zero; noise: most sensor noise
+    added to a view; projection: project the style's gradient where it conflicts with what holds the picture; teacher:
+    of attention distillation, when its weight is not 0; weight_decay: of what AdamW trains; matrix_decay: of what Muon
+    trains, whose spectral norms settle at about 0.2 sqrt(longer side) / matrix_decay (with little of it, a network
+    without normalisation grows until its layers die); data_note: origin and licences of the pictures, for the model
+    card.
     """
 
     photos: Path
@@ -58,6 +59,7 @@ class PaintingTraining:
     crop: int = 192
     style_side: int = 448
     max_shift: int = 48
+    margin: int = 0
     optimizer: str = "muon"
     lr: float = 2e-3
     adamw_lr: float = 1e-3
@@ -77,8 +79,9 @@ class PaintingTraining:
             raise UserError(f"unknown optimizer '{self.optimizer}': choose {' or '.join(OPTIMIZERS)}")
         if self.projection and not (self.weights.style or self.weights.attention):
             raise UserError("there is no style gradient to project: give the style or the attention loss a weight")
-        if not 0 <= self.max_shift < self.crop:
-            raise UserError(f"the shift between views must be from 0 to less than {self.crop}, not {self.max_shift}")
+        judged = self.crop - 2 * self.margin
+        if not 0 <= self.max_shift < judged:
+            raise UserError(f"the shift between views must be from 0 to less than {judged}, not {self.max_shift}")
 
     def part(self: Recipe, share: float) -> Recipe:
         """The same recipe with a share (0..1) of its length."""
@@ -131,7 +134,8 @@ class PaintingTrainer(TrainingRun[Network]):
         styles = self.draw_styles(random)
         views = self._draw_views(styles, random)
         with torch.autocast("cpu", torch.bfloat16):
-            painted = soft_clamp(self.paint(network, views, random))
+            painted = inside(soft_clamp(self.paint(network, views, random)), self.recipe.margin)
+            views = views.inside(self.recipe.margin)
             losses = self._losses(painted, views)
             if self._attention is not None:
                 losses |= self._attention(painted, views, random)

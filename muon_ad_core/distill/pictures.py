@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from muon_ad_core.errors import UserError
 
+ZOOM = (1.0, 2.2)
+"""Shorter side of a photograph by that of the square cut out of it: of small views, sharp ones and soft ones."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
@@ -71,7 +74,7 @@ class PhotoFolder:
 
     def draw(self, side: int, random: np.random.Generator) -> np.ndarray:
         """One random crop (side, side, 3); raises UserError when no file of the folder can be read."""
-        return random_crop(self._draw_picture(random), side, (1.0, 1.6), random)
+        return random_crop(self._draw_picture(random), side, ZOOM, random)
 
     def draw_at_any_scale(self, side: int, random: np.random.Generator) -> np.ndarray:
         """The same at any scale between the whole picture and its own pixels; small scales as often as large ones."""
@@ -90,19 +93,28 @@ class PhotoFolder:
 
 @dataclass(frozen=True)
 class StylePicture:
-    """One picture that gives a style. artist and work come from the folder's index.csv, empty without one."""
+    """One picture that gives a style. artist and work come from the folder's index.csv, empty without one.
+
+    channels: the order that its colours are taken in.
+    """
 
     name: str
     path: Path
     artist: str = ""
     work: str = ""
+    channels: tuple[int, int, int] = (0, 1, 2)
 
     def read(self) -> np.ndarray:
         """RGB uint8 picture; raises UserError when it cannot be read."""
         picture = read_picture(self.path)
         if picture is None:
             raise UserError(f"style picture {self.path} cannot be read: replace it or leave it out")
-        return picture
+        return np.ascontiguousarray(picture[:, :, self.channels])
+
+    def other_palettes(self, count: int) -> list[StylePicture]:
+        """The picture with its colours in `count` other orders, at most 5."""
+        orders = [(r, g, b) for r, g, b in permutations(self.channels)][1 : count + 1]
+        return [replace(self, name=f"{self.name}_{index}", channels=order) for index, order in enumerate(orders, 1)]
 
 
 def list_styles(folder: Path) -> list[StylePicture]:

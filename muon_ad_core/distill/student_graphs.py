@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from safetensors.numpy import save_file
 from skimage.metrics import structural_similarity
 
 from muon_ad_core.compress.export import count_macs, export_onnx
-from muon_ad_core.compress.quantise import quantise
+from muon_ad_core.compress.precision_plan import convolution_work, plan_precision
+from muon_ad_core.compress.quantise import CalibratedGraph
 from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.runtime import Graph
@@ -43,18 +45,23 @@ def export_levels(
     validation: Sequence[np.ndarray],
     target: Path,
     report: Report = print,
+    fidelity: float | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Write FILES into `target`; returns the manifest's levels and the metrics of their precision.
 
     codes: of the styles; calibration: makes the pictures whose activations set the ranges of INT8; validation:
-    pictures on which INT8 is compared with the float network. Pictures are RGB uint8, sides multiples of 8.
+    pictures on which INT8 is compared with the float network; fidelity: SSIM to the float network that is wanted there,
+    for which sensitive layers stay in floating point (None: all layers are INT8). Pictures are RGB uint8, sides
+    multiples of 8.
     """
     levels, metrics = [], {}
     for level in LEVELS:
         report(f"exporting level {level}")
-        levels.append(_export_level(student, level, codes, calibration(), target))
-        metrics[f"ssim_int8_float_{level}"] = _int8_fidelity(student, level, codes, validation, _graph(target, level))
-    graphs: dict[str, Graph] = {level: _graph(target, level) for level in LEVELS}
+        judge = FidelityJudge(student, level, codes, validation)
+        entry, found = _export_level(student, level, codes, calibration(), judge, fidelity, target)
+        levels.append(entry)
+        metrics[f"ssim_int8_float_{level}"] = round(found, 4)
+    graphs: dict[str, Graph] = {level: _graph(target / f"{level}.onnx") for level in LEVELS}
     save_file(reference_of(graphs, _reference_inputs(next(iter(codes.values())))), target / REFERENCE_FILE)
     return levels, metrics
 
@@ -69,39 +76,79 @@ def export_float_level(student: Student, level: Level, path: Path) -> int:
 
 
 def _export_level(
-    student: Student, level: Level, codes: Codes, calibration: Iterable[np.ndarray], target: Path
-) -> dict[str, Any]:
-    float_graph = target / f"{level}.float.onnx"
-    macs = export_float_level(student, level, float_graph)
-    styles = list(codes.values())
-    frames = ({"pixels": _packed(p), "code": styles[i % len(styles)][None]} for i, p in enumerate(calibration))
-    quantise(float_graph, target / f"{level}.onnx", frames)
-    float_graph.unlink()
+    student: Student,
+    level: Level,
+    codes: Codes,
+    calibration: Iterable[np.ndarray],
+    judge: FidelityJudge,
+    fidelity: float | None,
+    target: Path,
+) -> tuple[dict[str, Any], float]:
+    """Entry of the manifest, and the graph's fidelity."""
+    with tempfile.TemporaryDirectory() as folder:
+        float_graph = Path(folder) / "float.onnx"
+        macs = export_float_level(student, level, float_graph)
+        calibrated = CalibratedGraph(float_graph, Path(folder), calibration_inputs(student, codes, calibration))
+        kept: tuple[str, ...] = ()
+        if fidelity is not None:
+            work = convolution_work(float_graph, {"pixels": PACKED_VGA, "code": (1, student.config.code)})
+            kept = plan_precision(calibrated, lambda tried: judge(_graph(tried)), work, fidelity, Path(folder)).kept
+        graph = target / f"{level}.onnx"
+        calibrated.write(graph, [name for name in calibrated.convolutions if name not in kept])
     unused = FINE_ONLY if level == "fast" else FAST_ONLY
     used = [p for name, p in student.named_parameters() if not name.startswith(unused)]
-    return {
-        "name": level, "graph": f"{level}.onnx", "precision": "int8", "width": student.config.width,
+    entry = {
+        "name": level, "graph": graph.name, "precision": "mixed" if kept else "int8", "width": student.config.width,
         "parameters": sum(p.numel() for p in used), "macs": macs,
         "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK,
     }  # fmt: skip
+    return entry | ({"float_layers": list(kept)} if kept else {}), judge(_graph(graph))
 
 
-def _graph(folder: Path, level: Level) -> OnnxRuntimeGraph:
-    return OnnxRuntimeGraph(folder / f"{level}.onnx", 1)
+def calibration_inputs(
+    student: Student, codes: Codes, pictures: Iterable[np.ndarray]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Inputs of a level's graph for pictures, in one style after the other."""
+    styles = list(codes.values())
+    for index, picture in enumerate(pictures):
+        code = _frame_code(student, styles[index % len(styles)], picture)
+        yield {"pixels": _packed(picture), "code": code}
 
 
-def _int8_fidelity(
-    student: Student, level: Level, codes: Codes, validation: Sequence[np.ndarray], graph: OnnxRuntimeGraph
-) -> float:
-    """Mean SSIM of the INT8 graph against the float network over pictures and every third style."""
-    found = []
-    for picture in validation:
-        for code in list(codes.values())[::3]:
-            with torch.no_grad():
-                expected = to_picture(student(to_tensor([picture]), torch.from_numpy(code)[None], level)[0])
-            painted = _unpacked(graph.run({"pixels": _packed(picture), "code": code[None]})["painted"])
-            found.append(structural_similarity(expected, painted, channel_axis=2))
-    return round(float(np.mean(found)), 4)
+class Runnable(Protocol):
+    """What a judge needs of a graph."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+
+
+class FidelityJudge:
+    """Mean SSIM of a level's graph against the float network over pictures and every third style.
+
+    Pictures are RGB uint8 of any size whose sides are multiples of 8.
+    """
+
+    def __init__(self, student: Student, level: Level, codes: Codes, pictures: Sequence[np.ndarray]) -> None:
+        self._examples: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
+        for picture in pictures:
+            for code in list(codes.values())[::3]:
+                frame_code = _frame_code(student, code, picture)
+                with torch.no_grad():
+                    expected = to_picture(student(to_tensor([picture]), torch.from_numpy(frame_code), level)[0])
+                self._examples.append(({"pixels": _packed(picture), "code": frame_code}, expected))
+
+    def __call__(self, graph: Runnable) -> float:
+        painted = ((_unpacked(graph.run(inputs)["painted"]), expected) for inputs, expected in self._examples)
+        return float(np.mean([structural_similarity(a, b, channel_axis=2) for a, b in painted]))
+
+
+def _graph(path: Path) -> OnnxRuntimeGraph:
+    return OnnxRuntimeGraph(path, 1)
+
+
+def _frame_code(student: Student, code: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """A style's code for this picture, (1, code)."""
+    with torch.no_grad():
+        return code + student.context(to_tensor([picture])).numpy()
 
 
 def _reference_inputs(code: np.ndarray) -> dict[str, np.ndarray]:

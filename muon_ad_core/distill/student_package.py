@@ -20,12 +20,14 @@ from muon_ad_core.distill import student_graphs
 from muon_ad_core.distill.pictures import PhotoFolder, list_pictures, random_crop, read_picture
 from muon_ad_core.distill.student_graphs import Report, export_levels
 from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
+from muon_ad_core.engine import frame_context
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
 from muon_ad_core.errors import EngineError, UserError
 from muon_ad_core.nets.student import LEVELS, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, PackedStyleEncoder
 
 WEIGHTS_FILE = "weights.safetensors"
+CONTEXT_FILE = "context.safetensors"
 WRITTEN_BY_WRITE_PACKAGE = ("format", "format_version", "files")
 
 
@@ -48,32 +50,39 @@ def write_student_package(
     recipe, photos = trainer.recipe, trainer.photos
     judges = _validation(validation or recipe.photos)
     levels, metrics = export_levels(
-        network.student, codes, lambda: _calibration(photos, recipe.seed), judges, target, report
+        network.student, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report
     )
     picture = torch.zeros(1, ENCODER_SIZE, ENCODER_SIZE, 3, dtype=torch.uint8)
     export_onnx(PackedStyleEncoder(network.encoder), {"picture": picture}, ["code"], target / "encoder.onnx")
     save_arrays(codes, target / "styles.safetensors")
+    save_arrays(
+        {name: value.numpy() for name, value in network.student.context.state_dict().items()}, target / CONTEXT_FILE
+    )
     weights = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, target / WEIGHTS_FILE)
     fields = _manifest(trainer, target.name, version, levels, metrics)
     if pruning:
         fields["pruning"] = dict(pruning)
     (target / "README.md").write_text(_model_card(fields), encoding="utf-8")
-    files = [*student_graphs.FILES, "encoder.onnx", "styles.safetensors", WEIGHTS_FILE, "README.md"]
+    files = [*student_graphs.FILES, "encoder.onnx", "styles.safetensors", CONTEXT_FILE, WEIGHTS_FILE, "README.md"]
     write_package(target, fields, files)
 
 
-def export_again(package: EnginePackage, photos: Path, target: Path, report: Report = print) -> dict[str, float]:
+def export_again(
+    package: EnginePackage, photos: Path, target: Path, report: Report = print, fidelity: float | None = None
+) -> dict[str, float]:
     """Write the graphs of a student anew from its weights, as this release writes them; all else stays as it is.
 
     photos: folder of photographs that set the ranges of INT8 (some hundred); target: folder of the result, which may
-    be the package's own. Returns the metrics of INT8. Raises EngineError for a package without the student's weights.
+    be the package's own; fidelity: as of `export_levels`. Returns the metrics of INT8. Raises EngineError for a package
+    without the student's weights.
     """
     student = load_student(package).student
     codes = load_arrays(package.path(package.manifest["styles_file"]))
     with tempfile.TemporaryDirectory() as folder:
+        pictures, judges = PhotoFolder(photos), _validation(photos)
         levels, metrics = export_levels(
-            student, codes, lambda: _calibration(PhotoFolder(photos), 0), _validation(photos), Path(folder), report
+            student, codes, lambda: calibration_pictures(pictures), judges, Path(folder), report, fidelity
         )
         target.mkdir(parents=True, exist_ok=True)
         if target.resolve() != package.root.resolve():
@@ -110,7 +119,7 @@ def load_student(package: EnginePackage) -> StyledStudent:
     return model.eval().requires_grad_(False)
 
 
-def _calibration(photos: PhotoFolder, seed: int) -> Iterator[np.ndarray]:
+def calibration_pictures(photos: PhotoFolder, seed: int = 0) -> Iterator[np.ndarray]:
     """Crops of training photographs; seeded, so that an export can be repeated."""
     random = np.random.default_rng(seed)
     for _ in range(student_graphs.CALIBRATION_FRAMES):
@@ -142,6 +151,7 @@ def _manifest(
         "network": network.to_dict(),
         "encoder": "encoder.onnx",
         "encoder_size": ENCODER_SIZE,
+        frame_context.FIELD: CONTEXT_FILE,
         "styles_file": "styles.safetensors",
         "styles": [{"name": style.name, "artist": style.artist, "work": style.work} for style in styles],
         "training": {

@@ -16,10 +16,10 @@ from muon_ad_core.distill.painting_losses import Views
 from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTraining
 from muon_ad_core.distill.pictures import StylePicture, chosen_styles, list_styles, random_crop, to_tensor
 from muon_ad_core.distill.weight_standardisation import plain_state, standardise
-from muon_ad_core.engine.frames import central_square
+from muon_ad_core.engine.frames import BORDER, central_square
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.rectifier import set_slope
-from muon_ad_core.nets.student import LEVELS, Padding, Student, StudentConfig
+from muon_ad_core.nets.student import LEVELS, Student, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, StyleEncoder
 
 LEAK_SHARE = 0.7
@@ -33,11 +33,12 @@ class StudentTraining(PaintingTraining):
     """Recipe of a student.
 
     styles, extra_styles: folders; shipped: names of the styles that go into the package (drawn with probability
-    `shipped_share`, the rest teach the encoder what styles are); frozen_codes: encoder and offsets are not trained, so
-    that codes stay those of the student that the run started from; padding: of the convolutions in training, as
-    `Student.set_padding` takes it; leak: slope below zero of all rectifiers when the run begins (without it, most units
-    of the body had no gradient left after 1,300 steps), which it loses on the way; standardised: whether
-    filters are (see `weight_standardisation`), but for those that begin as the picture's patterns.
+    `shipped_share`, the rest teach the encoder what styles are); palettes: how many more styles each picture that does
+    not ship gives, with its colour channels in another order, at most 5; frozen_codes: encoder, offsets and context are
+    not trained, so that codes stay those of the student that the run started from; margin: as the runtime adds and
+    takes away; leak: slope below zero of all rectifiers when the run begins (without it, most units of the body had no
+    gradient left after 1,300 steps), which it loses on the way; standardised: whether filters are (see
+    `weight_standardisation`), but for those that begin as the picture's patterns.
     """
 
     styles: Path
@@ -45,7 +46,8 @@ class StudentTraining(PaintingTraining):
     extra_styles: Path | None = None
     shipped_share: float = 0.8
     frozen_codes: bool = False
-    padding: Padding = "circular"
+    palettes: int = 0
+    margin: int = BORDER
     leak: float = 0.1
     standardised: bool = True
     network: StudentConfig = field(default_factory=StudentConfig)
@@ -89,10 +91,10 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
             standardise(network, _paints)
         if recipe.frozen_codes:
             network.encoder.requires_grad_(False)
+            network.student.context.requires_grad_(False)
             network.offsets.requires_grad_(False)
         self._student_recipe = recipe
         super().__init__(network, recipe, self.styles)
-        self.network.student.set_padding(recipe.padding)  # the averaged weights, which are exported, keep zeros
 
     def identity(self) -> dict[str, Any]:
         return {"network": self._student_recipe.network.to_dict(), "shipped": self.shipped}
@@ -149,7 +151,8 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
 
     def paint(self, network: StyledStudent, views: Views, random: np.random.Generator) -> Tensor:
         """Both views of every photograph, one half of the photographs at each level, turn about."""
-        codes = self._codes(network, views, random)
+        # One context for both views: a camera's motion hardly changes the scene as a whole.
+        codes = self._codes(network, views, random) + network.student.context(views.first)
         half = len(views.first) // 2
         levels = LEVELS if self.step % 2 else LEVELS[::-1]
         painted: list[list[Tensor]] = [[], []]
@@ -189,5 +192,5 @@ def _ordered_styles(recipe: StudentTraining) -> list[StylePicture]:
     """Shipped styles first, in the order asked for, then every other one."""
     shipped = chosen_styles(recipe.styles, recipe.shipped)
     others = [style for style in list_styles(recipe.styles) if style.name not in recipe.shipped]
-    extra = list_styles(recipe.extra_styles) if recipe.extra_styles else []
-    return shipped + others + extra
+    others += list_styles(recipe.extra_styles) if recipe.extra_styles else []
+    return shipped + others + [other for style in others for other in style.other_palettes(recipe.palettes)]

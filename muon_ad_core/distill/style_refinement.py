@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
-from muon_ad_core.distill.losses import Moments, content_distance, moment_distance, moments
-from muon_ad_core.distill.painting_losses import CONTENT_TAP, STYLE_TAPS
+from muon_ad_core.distill.losses import Moments, content_distance, moments
+from muon_ad_core.distill.painting_losses import CONTENT_TAP, STYLE_TAPS, style_distance
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
 from muon_ad_core.distill.student_package import load_student
 from muon_ad_core.engine.frames import central_square
@@ -114,14 +114,13 @@ class _Objective:
 
     def __call__(self, photographs: Tensor, code: Tensor) -> Tensor:
         """Mean over photographs (B, 3, SIDE, SIDE) and style pictures, at the finest level."""
-        painted = self._student(photographs, code.expand(len(photographs), -1), "fine").clamp(-1, 1)
+        codes = code + self._student.context(photographs)
+        painted = self._student(photographs, codes, "fine").clamp(-1, 1)
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
         with torch.no_grad():
             wanted = self._network(photographs, (CONTENT_TAP,))[CONTENT_TAP]
         own = [moments(painted), *(moments(found[tap]) for tap in STYLE_TAPS)]
-        style = torch.stack([
-            torch.stack([moment_distance(a, b).mean() for a, b in zip(own, target)]).mean() for target in self._targets
-        ]).mean()  # fmt: skip
+        style = torch.stack([style_distance(own, target).mean() for target in self._targets]).mean()
         content = content_distance(found[CONTENT_TAP], wanted).mean()
         return STYLE_WEIGHT * style + content
 

@@ -47,7 +47,9 @@ class SheetWriter:
         for photograph in self._photographs:
             for level in LEVELS:
                 cells = [photograph if level == LEVELS[0] else np.full_like(photograph, 255)]
-                cells += [to_picture(student(to_tensor([photograph]), code, level)[0]) for code in codes]
+                picture = to_tensor([photograph])
+                context = student.context(picture)
+                cells += [to_picture(student(picture, code + context, level)[0]) for code in codes]
                 rows.append(np.concatenate(cells, axis=1))
         sheet = cv2.cvtColor(np.concatenate(rows, axis=0), cv2.COLOR_RGB2BGR)
         cv2.imwrite(str(path), sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])

@@ -8,6 +8,8 @@ import numpy as np
 
 from muon_ad_core.errors import ParameterError
 
+BORDER = 16
+"""Mirrored pixels around the frame: zero padding inside the network would print a coloured frame at the border."""
 MAX_PIXELS = 64_000_000
 TO_RGB: dict[str, tuple[int, int | None]] = {
     "rgb8": (3, None),
@@ -70,6 +72,15 @@ def unpack(packed: np.ndarray, picture: np.ndarray, block: int) -> None:
     """Inverse of `pack`."""
     blocks = _runs(picture, packed.shape[1:3], block)
     np.copyto(blocks, _cells(packed, block).transpose(0, 2, 1))
+
+
+def soften(painted: np.ndarray, result: np.ndarray) -> None:
+    """Write a painted picture (H, W, 3) softened by 1 2 1 along rows and columns.
+
+    A mesh with a period of two pixels, the network's finest cells, goes; else it would stand still while the scene
+    moves, and flicker.
+    """
+    cv2.GaussianBlur(painted, (3, 3), 0, dst=result)
 
 
 def _runs(picture: np.ndarray, grid: tuple[int, ...], block: int) -> np.ndarray:

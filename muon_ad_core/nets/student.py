@@ -2,8 +2,9 @@
 """The distilled student: a content network that paints a frame under a style code.
 
 Dense 3x3 convolutions at 1/8 and 1/4 resolution are what CPU matrix units and tensor cores run best. Upsampling is
-nearest-neighbour plus convolution: a pixel shuffle would give every phase of a cell weights of its own, and the
-network then prints the same stroke into every cell (a visible lattice).
+bilinear plus convolution, which costs nothing in the exported graph (`phases`): a pixel shuffle would give every phase
+of a cell weights of its own, and the network then prints the same stroke into every cell (a visible lattice that stands
+still while the scene moves).
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from muon_ad_core.nets.cosines import strongest_patterns
+from muon_ad_core.nets.frame_context import FrameContext
 from muon_ad_core.nets.rectifier import Rectifier
 
 Level = Literal["fast", "fine"]
-Padding = Literal["zeros", "circular"]
 LEVELS: tuple[Level, ...] = ("fast", "fine")
 INPUT_BLOCK = 4
 """Pixels along one side of the block that is packed into channels at the input."""
@@ -104,6 +105,20 @@ class FiLM(nn.Module):
         return features * (1 + gamma_beta[:, :channels]) + gamma_beta[:, channels:]
 
 
+class UpsampledConvolution(nn.Conv2d):
+    """Bilinear upsampling by 2 and a 3x3 convolution: (B, inputs, h, w) -> (B, outputs, 2h, 2w).
+
+    It is the small picture that gets the padding, so that one convolution of it can do the same (`phases`).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        wide = F.interpolate(F.pad(features, (1, 1, 1, 1)), scale_factor=2.0, mode="bilinear")
+        return F.conv2d(wide[:, :, 1:-1, 1:-1], self.weight, self.bias)
+
+
 class ResidualBlock(nn.Module):
     """Two dense 3x3 convolutions around a modulated ReLU of `inner` channels, added to their input."""
 
@@ -128,13 +143,14 @@ class Student(nn.Module):
         super().__init__()
         self.config = config = config or StudentConfig()
         quarter, half = config.quarter_width, config.half_width
+        self.context = FrameContext(config.code)
         self.stem = nn.Conv2d(3 * INPUT_BLOCK**2, quarter, 3, padding=1)
         self.down = nn.Conv2d(quarter, config.width, 4, stride=2, padding=1)
         self.body = nn.ModuleList(ResidualBlock(config.width, config.code, inner) for inner in config.inner_widths)
-        self.up_quarter = nn.Conv2d(config.width, quarter, 3, padding=1)
+        self.up_quarter = UpsampledConvolution(config.width, quarter)
         self.quarter_modulation = FiLM(config.code, quarter)
         self.fast_head = nn.Conv2d(quarter, 3 * OUTPUT_BLOCK["fast"] ** 2, 3, padding=1)
-        self.up_half = nn.Conv2d(quarter, half, 3, padding=1)
+        self.up_half = UpsampledConvolution(quarter, half)
         self.up_detail = nn.Conv2d(quarter, OUTPUT_BLOCK["fine"] ** 2 * half, 1, bias=False)
         self.half_modulation = FiLM(config.code, half)
         self.half_block = ResidualBlock(half, config.code, half)
@@ -166,15 +182,6 @@ class Student(nn.Module):
             rows[:, :, : len(cell_patterns), : len(patterns)] = detail.view(block, block, len(cell_patterns), -1)
             self.fine_head.weight[:, : len(cell_patterns), 1, 1] += cell_patterns.mT
 
-    def set_padding(self, mode: Padding) -> None:
-        """What convolutions see beyond the picture: "zeros", as when exported, or "circular", its other side.
-
-        Zeros tell a layer where the border is; a training without them cannot learn to paint borders otherwise.
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                module.padding_mode = mode
-
     def quarter_features(self, packed: Tensor, code: Tensor) -> Tensor:
         """The part both levels share: packed pixels (B, 48, h, w) in [-1, 1] -> features (B, quarter_width, h, w).
 
@@ -182,8 +189,7 @@ class Student(nn.Module):
         """
         skip = self.rectify(self.stem(packed))
         features = self.eighth_features(skip, code)
-        features = self.up_quarter(F.interpolate(features, scale_factor=2.0, mode="nearest"))
-        return self.rectify(self.quarter_modulation(features + skip, code))
+        return self.rectify(self.quarter_modulation(self.up_quarter(features) + skip, code))
 
     def eighth_features(self, stem: Tensor, code: Tensor) -> Tensor:
         """The body: what the stem found (B, quarter_width, h, w) -> features (B, width, h/2, w/2)."""
@@ -197,11 +203,14 @@ class Student(nn.Module):
         if level == "fast":
             return self.fast_head(features)
         detail = unpack_pixels(self.up_detail(features), OUTPUT_BLOCK["fine"])
-        features = self.up_half(F.interpolate(features, scale_factor=2.0, mode="nearest")) + detail
+        features = self.up_half(features) + detail
         features = self.rectify(self.half_modulation(features, code))
         return self.fine_head(self.rectify(self.half_block(features, code)))
 
     def forward(self, picture: Tensor, code: Tensor, level: Level = "fine") -> Tensor:
-        """Stylise pictures (B, 3, H, W) in [-1, 1], H and W multiples of 8, under codes (B, code)."""
+        """Stylise pictures (B, 3, H, W) in [-1, 1], H and W multiples of 8, under codes (B, code).
+
+        Codes are those of styles and what `context` adds for the whole frame, as for the exported graphs.
+        """
         features = self.quarter_features(pack_pixels(picture, INPUT_BLOCK), code)
         return unpack_pixels(self.head(features, code, level), OUTPUT_BLOCK[level])

@@ -73,6 +73,13 @@ def test_shifted_views_of_one_picture_do_not_differ(shift: tuple[int, int]) -> N
         assert shift_difference(first, second, (0, 0)).min() > 1
 
 
+def test_what_differs_as_a_whole_counts_more_than_strokes() -> None:
+    picture = torch.zeros(1, 3, 72, 80)
+    checkers = torch.tensor([0.5, -0.5]).repeat(36)[:, None] * torch.tensor([1.0, -1.0]).repeat(40)
+    assert shift_difference(picture, picture + checkers, (8, 16)).item() == pytest.approx(0.25)
+    assert shift_difference(picture, picture + 0.5, (8, 16)).item() == pytest.approx(0.25 * 17)
+
+
 def test_total_variation_of_a_ramp() -> None:
     ramp = torch.arange(10.0).repeat(1, 1, 6, 1)
     assert torch.allclose(total_variation(ramp), torch.ones(1))

@@ -97,13 +97,20 @@ def test_the_command_prunes_and_keeps_the_codes(
     data = {"photos": painting_data / "photos", "styles": painting_data / "styles"}
     features = painting_data / "features.safetensors"
     recipe = StudentTraining(
-        **data, features=features, shipped=["styles_0", "styles_2"], steps=1, crop=64, style_side=96, network=CONFIG
+        **data,
+        features=features,
+        shipped=["styles_0", "styles_2"],
+        steps=1,
+        crop=64,
+        max_shift=16,
+        style_side=96,
+        network=CONFIG,
     )
     write_student_package(StudentTrainer(recipe), tmp_path / "whole", "0.0.1", report=lambda text: None)
     whole = EnginePackage.load(tmp_path / "whole")
     command = ["train", "student", "--photos", str(data["photos"]), "--styles", str(data["styles"]), "--features",
                str(features), "--start", str(whole.root), "--prune", "0.4", "--steps", "8", "--crop", "64",
-               "--run", str(tmp_path / "run"), "--output", str(tmp_path / "pruned")]  # fmt: skip
+               "--max-shift", "16", "--run", str(tmp_path / "run"), "--output", str(tmp_path / "pruned")]  # fmt: skip
     assert main(command) == 0
     pruned = EnginePackage.load(tmp_path / "pruned")
     assert pruned.manifest["pruning"] == {"method": "gradual", "rate": 0.4, "start": "whole 0.0.1"}

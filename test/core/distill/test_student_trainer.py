@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from muon_ad_core.stylize import Stylizer  # noqa: E402
 def training(root: Path, steps: int, **changes: object) -> StudentTraining:
     settings: dict[str, object] = {
         "photos": root / "photos", "styles": root / "styles", "features": root / "features.safetensors",
-        "shipped": ["styles_0", "styles_2"], "steps": steps, "batch": 2, "crop": 64, "style_side": 96,
+        "shipped": ["styles_0", "styles_2"], "steps": steps, "batch": 2, "crop": 96, "max_shift": 16, "style_side": 96,
         "decay_share": 1e-6, "network": StudentConfig(16, 1, 16, 16, 8),
     }  # fmt: skip
     return StudentTraining(**{**settings, **changes})  # type: ignore[arg-type]
@@ -126,18 +127,6 @@ def test_projection_changes_nothing_without_conflict(painting_data: Path, monkey
     torch.testing.assert_close(weights_of(trainers[0]), weights_of(trainers[1]), rtol=0, atol=2e-4)
 
 
-def test_circular_padding_hides_the_border_in_training_alone(painting_data: Path) -> None:
-    trainer = StudentTrainer(training(painting_data, 1, padding="circular", max_shift=20))
-    picture, code = torch.rand(1, 3, 32, 32) * 2 - 1, torch.zeros(1, 8)
-    moved = torch.roll(picture, (8, 16), (2, 3))
-    with torch.no_grad():
-        painted, painted_moved = (trainer.network.student(each, code) for each in (picture, moved))
-        exported, exported_moved = (trainer.average.student(each, code) for each in (picture, moved))
-    torch.testing.assert_close(painted_moved, torch.roll(painted, (8, 16), (2, 3)), rtol=1e-3, atol=1e-4)
-    assert not torch.allclose(exported_moved, torch.roll(exported, (8, 16), (2, 3)), atol=1e-4)
-    assert np.isfinite(run(trainer)[0]["steady"])
-
-
 def test_impossible_recipes_are_refused(painting_data: Path) -> None:
     with pytest.raises(UserError, match="shift between views"):
         training(painting_data, 1, max_shift=64)
@@ -188,3 +177,27 @@ def test_wrong_feature_weights_get_one_sentence(tmp_path: Path, what: str) -> No
 def test_unknown_style_to_ship_is_refused(painting_data: Path) -> None:
     with pytest.raises(UserError, match="no style picture absent"):
         StudentTrainer(training(painting_data, 3, shipped=["absent"]))
+
+
+def test_further_palettes_teach_the_encoder_alone(painting_data: Path) -> None:
+    trainer = StudentTrainer(training(painting_data, 1, palettes=2))
+    names = [style.name for style in trainer.styles]
+    assert names == ["styles_0", "styles_2", "styles_1", "styles_1_1", "styles_1_2"]
+    assert trainer.shipped == ["styles_0", "styles_2"]
+    first, second = trainer.style_pictures[2], trainer.style_pictures[3]
+    assert np.array_equal(first[:, :, [0, 2, 1]], second)
+
+
+def test_what_the_runtime_cuts_off_counts_for_no_loss(painting_data: Path) -> None:
+    trainer = StudentTrainer(training(painting_data, 1, max_shift=0, weights=LossWeights(style=10)))
+    paint = trainer.paint
+
+    def spoilt_border(*arguments: Any) -> torch.Tensor:
+        painted = paint(*arguments)
+        inner = painted[:, :, 16:-16, 16:-16]
+        return torch.nn.functional.pad(inner, (16, 16, 16, 16), value=9.0)
+
+    expected = trainer.losses(trainer.network, np.random.default_rng(0))
+    trainer.paint = spoilt_border  # type: ignore[method-assign]
+    found = trainer.losses(trainer.network, np.random.default_rng(0))
+    assert {name: value.item() for name, value in found.items()} == {n: v.item() for n, v in expected.items()}

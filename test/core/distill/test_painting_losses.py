@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of networks that paint: a style that no photograph comes near does not outvote the others."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
+
+from muon_ad_core.distill import painting_losses  # noqa: E402
+from muon_ad_core.distill.painting_losses import LossWeights, PerceptualLosses, Views  # noqa: E402
+
+STYLE_ALONE = LossWeights(style=1, tone=0, lattice=0, steady=0, variation=0)
+
+
+def test_far_styles_count_by_the_root_of_their_distance(painting_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (96, 96, 3)).astype(np.float64)
+    styles = [np.clip(127 + (noise - 127) * contrast, 0, 255).astype(np.uint8) for contrast in (1.0, 0.05)]
+    photograph = torch.from_numpy(noise).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+    def style_losses() -> list[float]:
+        losses = PerceptualLosses(painting_data / "features.safetensors", styles, 96, STYLE_ALONE)
+        views = [Views(photograph, photograph, (0, 0), [index]) for index in range(len(styles))]
+        return [losses(photograph.repeat(2, 1, 1, 1), view)["style"].item() for view in views]
+
+    near, far = style_losses()
+    monkeypatch.setattr(painting_losses, "_tamed", lambda distances: distances)
+    distances = style_losses()
+    assert distances[0] < 1 < distances[1]
+    assert near == pytest.approx(distances[0], rel=1e-5)
+    assert far == pytest.approx(2 * distances[1] ** 0.5 - 1, rel=1e-5)
