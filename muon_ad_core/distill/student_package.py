@@ -220,7 +220,7 @@ Train again (the recipe's other values are in `manifest.json`):
 
 ## Limits
 Colours and strokes follow the picture of the style; large forms do not. Flat areas such as sky get regular hatching in
-some styles, and from close up a fine mesh shows. Pictures that were not trained as styles (`load_style`) give their
+some styles, and faint stripes along the border. Pictures that were not trained as styles (`load_style`) give their
 palette and contrast more than their strokes. Text and small faces are not kept readable. Frames are expected to be
 ordinary camera pictures; strong sensor noise is painted, too.
 """
