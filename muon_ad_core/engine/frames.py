@@ -79,8 +79,8 @@ def unpack(packed: np.ndarray, picture: np.ndarray, block: int) -> None:
 def soften(painted: np.ndarray, result: np.ndarray) -> None:
     """Write a painted picture (H, W, 3) a little softened.
 
-    A mesh with a period of two pixels, the network's finest cells, becomes faint; it stands still while the scene moves,
-    and would flicker. Twice as soft, strokes lose what makes them the style's.
+    A mesh with a period of two pixels, the network's finest cells, becomes faint; it stands still while the scene
+    moves, and would flicker. Twice as soft, strokes lose what makes them the style's.
     """
     cv2.GaussianBlur(painted, (3, 3), SOFTNESS, dst=result)
 
