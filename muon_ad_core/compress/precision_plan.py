@@ -18,8 +18,6 @@ from muon_ad_core.compress.quantise import CalibratedGraph
 
 Judge = Callable[[Path], float]
 """Fidelity of a graph to the float one, 1 for the same."""
-ALWAYS_WORTH = 1.0
-"""Multiply-accumulates that a convolution is taken to do at least."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class PrecisionPlan:
 def plan_precision(
     graph: CalibratedGraph, judge: Judge, work: Mapping[str, int], goal: float, folder: Path
 ) -> PrecisionPlan:
-    """Keep as little as possible in floating point for a fidelity of `goal`.
+    """Keep few convolutions in floating point for a fidelity of `goal`, chosen one by one.
 
     work: multiply-accumulates of each convolution; folder: for graphs that are only looked at. A goal that floating
     point alone would reach keeps all convolutions.
@@ -51,7 +49,7 @@ def plan_precision(
     if found >= goal:
         return PrecisionPlan((), {}, found)
     losses = {name: 1 - fidelity([name]) for name in names}
-    order = sorted(names, key=lambda name: losses[name] / max(work[name], ALWAYS_WORTH), reverse=True)
+    order = sorted(names, key=lambda name: losses[name] / work[name], reverse=True)
     kept: list[str] = []
     while found < goal and len(kept) < len(names):
         kept.append(order[len(kept)])

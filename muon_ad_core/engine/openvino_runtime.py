@@ -34,7 +34,7 @@ class OpenVinoGraph(Graph):
     backend = "openvino"
 
     def __init__(self, path: Path, threads: int, precision: str = "f32") -> None:
-        """precision: of what is not INT8, "f32" or "bf16"; style modulation loses visibly in the latter."""
+        """precision: of what is not INT8, "f32" or "bf16"."""
         self._path = path
         self._core = openvino.Core()
         self._settings = {
