@@ -21,6 +21,8 @@ from muon_ad_core.style_files import shipped_codes, user_codes
 
 MULTIPLE = 8
 """The body works at 1/8 resolution: the padded frame is a multiple of this."""
+MOST_SOFTNESS = 2.0
+"""Three pixels in a row count alike, almost."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Stylizer:
     ) -> None:
         """threads: CPU threads, 0 for all cores; self_check: compute the package's stored example first.
 
-        Raises EngineError for an engine of another task, or when the example comes out wrong.
+        Raises EngineError for an engine of another task or with values that make no sense, or when the example comes
+        out wrong.
         """
         if package.task != "style":
             raise EngineError(f"engine {package.name} is for {package.task}, not for style: choose a style engine")
@@ -62,6 +65,7 @@ class Stylizer:
         self._encoder = open_graph(package.path(package.manifest["encoder"]), self.backend, 1)
         self._encoder_size = int(package.manifest["encoder_size"])
         self._context = load_context(package)
+        self._softness = _softness(package)
         self._codes: dict[str, np.ndarray] = user_codes(package) | shipped_codes(package)
         self._lock = threading.Lock()
         self._buffers: _Buffers | None = None
@@ -188,7 +192,7 @@ class Stylizer:
         for index, (rgb, output) in enumerate(zip(inputs, buffers.outputs)):
             unpack(painted[index : index + 1], buffers.painted, self._level.output_block)
             inside = buffers.painted[BORDER : BORDER + output.shape[0], BORDER : BORDER + output.shape[1]]
-            soften(inside, output)
+            soften(inside, output, self._softness)
             if self._strength < 1:
                 cv2.addWeighted(output, self._strength, rgb, 1 - self._strength, 0, dst=output)
         if self._smoothing > 0 and len(frames) == 1:
@@ -213,6 +217,14 @@ class Stylizer:
     def _forget_previous(self) -> None:
         if self._buffers is not None:
             self._buffers.smoother.forget()
+
+
+def _softness(package: EnginePackage) -> float:
+    """How much the package's results are to be softened; without a word of it, they are not."""
+    softness = package.manifest.get("softness", 0.0)
+    if not isinstance(softness, (int, float)) or not 0 <= softness <= MOST_SOFTNESS:
+        raise EngineError(f"'softness' of engine {package.name} must be from 0 to {MOST_SOFTNESS}, got {softness!r}")
+    return float(softness)
 
 
 def _mirrored(frame: np.ndarray) -> bool:

@@ -53,7 +53,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
                     frame_code = code + student.context(to_tensor([photograph]))
                     painted = to_picture(student(to_tensor([padded]), frame_code, level.name)[0])
                 expected = np.empty_like(photograph)
-                soften(painted[BORDER:-BORDER, BORDER:-BORDER], expected)
+                soften(painted[BORDER:-BORDER, BORDER:-BORDER], expected, package.manifest.get("softness", 0.0))
                 found[name].append(ssim(stylizer.run(photograph), expected))
     means = {name: float(np.mean(values)) for name, values in found.items()}
     return {"ssim_int8_float": min(means.values()), **means}

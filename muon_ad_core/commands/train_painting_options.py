@@ -32,7 +32,7 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
         "--max-shift", type=int, default=48, help="most pixels between the two views of a photograph (default 48)"
     )
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
-    parser.add_argument("--learning-rate", type=float, help="of Muon, or of AdamW with --optimizer adamw")
+    parser.add_argument("--learning-rate", type=float, help="of Muon, AdamW beside it takes half; or of AdamW alone")
     parser.add_argument(
         "--matrix-decay", type=float, help="weight decay of what Muon trains (default 4; to train on slowly, 1)"
     )
@@ -62,7 +62,9 @@ def painting_recipe(args: argparse.Namespace) -> dict[str, Any]:
     given = {name: getattr(args, f"{name}_weight") for name in WEIGHTS}
     rates = {}
     if args.learning_rate is not None:
-        rates = {"adamw_lr" if args.optimizer == "adamw" else "lr": args.learning_rate}
+        rates = {"adamw_lr": args.learning_rate}
+        if args.optimizer == "muon":
+            rates = {"lr": args.learning_rate, "adamw_lr": args.learning_rate / 2}
     if args.matrix_decay is not None:
         rates["matrix_decay"] = args.matrix_decay
     return {

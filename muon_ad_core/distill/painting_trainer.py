@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from muon_ad_core.distill.attention_lesson import AttentionLosses
 from muon_ad_core.distill.gradient_geometry import cosine, project_conflict
@@ -22,6 +23,7 @@ from muon_ad_core.distill.muon import Muon
 from muon_ad_core.distill.painting_losses import STYLE_LOSSES, LossWeights, PerceptualLosses, Views, inside
 from muon_ad_core.distill.pictures import PhotoFolder, StylePicture, to_tensor
 from muon_ad_core.distill.training import TrainingRun
+from muon_ad_core.engine.frames import soft_kernel
 from muon_ad_core.errors import UserError
 
 WARM_UP_STEPS = 100
@@ -42,7 +44,8 @@ class PaintingTraining:
     photos, features: folder of photographs, file of SqueezeNet 1.1 weights; steps or minutes: length, the other is 0;
     batch: photographs a step, each seen in two shifted views of crop x crop pixels; style_side: longer side of the
     style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop; margin:
-    pixels along the border that no loss sees; lr, adamw_lr: of Muon for convolutions and of AdamW for the rest (for all
+    pixels along the border that no loss sees; softness: standard deviation in pixels of what softens a result before
+    it is judged, as the runtime will; lr, adamw_lr: of Muon for convolutions and of AdamW for the rest (for all
     with optimizer "adamw"); decay_share: last part of the run in which the rates fall to zero; noise: most sensor noise
     added to a view; projection: project the style's gradient where it conflicts with what holds the picture; teacher:
     of attention distillation, when its weight is not 0; weight_decay: of what AdamW trains; matrix_decay: of what Muon
@@ -60,6 +63,7 @@ class PaintingTraining:
     style_side: int = 448
     max_shift: int = 48
     margin: int = 0
+    softness: float = 0.0
     optimizer: str = "muon"
     lr: float = 2e-3
     adamw_lr: float = 1e-3
@@ -135,6 +139,7 @@ class PaintingTrainer(TrainingRun[Network]):
         views = self._draw_views(styles, random)
         with torch.autocast("cpu", torch.bfloat16):
             painted = inside(soft_clamp(self.paint(network, views, random)), self.recipe.margin)
+            painted = softened(painted, self.recipe.softness)
             views = views.inside(self.recipe.margin)
             losses = self._losses(painted, views)
             if self._attention is not None:
@@ -182,6 +187,16 @@ def soft_clamp(painted: Tensor) -> Tensor:
     """Clamp to [-1, 1] as the runtime does, with a small slope outside so that gradients can lead back."""
     clamped = painted.clamp(-1, 1)
     return clamped + 0.05 * (painted - clamped)
+
+
+def softened(pictures: Tensor, softness: float) -> Tensor:
+    """Pictures (B, 3, H, W) as `engine.frames.soften` makes them, in float32."""
+    if not softness:
+        return pictures
+    side, middle, _ = soft_kernel(softness)
+    wide = F.pad(pictures.float(), (1, 1, 1, 1), mode="reflect")
+    rows = side * (wide[:, :, :-2] + wide[:, :, 2:]) + middle * wide[:, :, 1:-1]
+    return side * (rows[..., :-2] + rows[..., 2:]) + middle * rows[..., 1:-1]
 
 
 def _gradient(loss: Tensor, parameters: list[nn.Parameter], retain: bool) -> list[Tensor]:

@@ -152,6 +152,7 @@ def _manifest(
         "encoder": "encoder.onnx",
         "encoder_size": ENCODER_SIZE,
         frame_context.FIELD: CONTEXT_FILE,
+        "softness": trainer.recipe.softness,
         "styles_file": "styles.safetensors",
         "styles": [{"name": style.name, "artist": style.artist, "work": style.work} for style in styles],
         "training": {

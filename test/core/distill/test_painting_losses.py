@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of networks that paint: a style that no photograph comes near does not outvote the others."""
+"""What networks that paint are judged by: distances that no style outvotes, pictures softened as at run time."""
 
 from pathlib import Path
 
@@ -10,6 +10,9 @@ torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
 from muon_ad_core.distill import painting_losses  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights, PerceptualLosses, Views  # noqa: E402
+from muon_ad_core.distill.painting_trainer import softened  # noqa: E402
+from muon_ad_core.distill.pictures import to_picture, to_tensor  # noqa: E402
+from muon_ad_core.engine.frames import soften  # noqa: E402
 
 STYLE_ALONE = LossWeights(style=1, tone=0, lattice=0, steady=0, variation=0)
 
@@ -31,3 +34,13 @@ def test_far_styles_count_by_the_root_of_their_distance(painting_data: Path, mon
     assert distances[0] < 1 < distances[1]
     assert near == pytest.approx(distances[0], rel=1e-5)
     assert far == pytest.approx(2 * distances[1] ** 0.5 - 1, rel=1e-5)
+
+
+@pytest.mark.parametrize("softness", [0.0, 0.47, 0.7])
+def test_training_softens_as_the_runtime_does(softness: float) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (20, 28, 3), np.uint8)
+    expected = np.empty_like(picture)
+    soften(picture, expected, softness)
+    found = to_picture(softened(to_tensor([picture]), softness)[0])
+    # OpenCV's weights for bytes are multiples of 1/256.
+    np.testing.assert_allclose(found.astype(int), expected, atol=2)

@@ -34,9 +34,11 @@ def test_softening_fades_a_mesh_of_two_pixels_and_keeps_what_is_even() -> None:
     mesh = np.full((16, 20, 3), 100, np.uint8)
     mesh[::2] = 140
     result = np.empty_like(mesh)
-    soften(mesh, result)
+    soften(mesh, result, 0.7)
     assert result.mean() == pytest.approx(120, abs=0.5)
     assert result.std() < 0.7 * mesh.std()
     even = np.full((16, 20, 3), 77, np.uint8)
-    soften(even, result)
+    soften(even, result, 0.7)
     assert np.array_equal(result, even)
+    soften(mesh, result, 0.0)
+    assert np.array_equal(result, mesh)
