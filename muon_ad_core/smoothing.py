@@ -1,26 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temporal smoothing against flicker: where the input stands still, a share of the previous result is kept."""
+"""Temporal smoothing against flicker: a share of the previous result is kept, moved as the scene has moved.
+
+The motion is one translation for the whole frame (most of what a camera does from frame to frame), found by dense
+inverse search (Kroeger et al., 2016) in small pictures. Where the input changed beyond it, nothing is kept.
+"""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-STILL_CHANGE = 4.0
-MOVED_CHANGE = 16.0
-"""Mean input change (0..255) up to which a place counts as still, and from which it counts as moved."""
+USUAL_SHARE = 0.6
+"""Of the previous result, in videos and in the nodes, unless they are told another."""
 SMALLER = 4
-"""The change is judged in pictures this many times smaller."""
+"""Motion and change are judged in pictures this many times smaller."""
+CHANGED = 10.0
+"""Mean input change (0..255) from which nothing of the previous result is kept."""
+STILL = 0.08
+"""Motion in pixels of the frame up to which the scene stands still."""
+MOST_MOVING = 0.8
+"""Most that is kept of a picture that moves: moving it blurs it a little, and what is kept is moved again."""
+LEAST_SIDE = 32
+"""Of small pictures in which motion is looked for."""
+EDGE = 12.0
+"""Least difference of brightness across three pixels of the small picture from which motion is believed."""
 
 
-class StillSmoother:
-    """Smooths one sequence of frames of one size; all of its memory is allocated once."""
+class SceneSmoother:
+    """Smooths one sequence of frames of one size; all of its pictures are allocated once."""
 
     def __init__(self, height: int, width: int) -> None:
-        small = (max(1, height // SMALLER), max(1, width // SMALLER), 3)
+        half = (max(1, height // 2), max(1, width // 2), 3)
+        small = (max(1, height // SMALLER), max(1, width // SMALLER))
         self._previous = np.empty((height, width, 3), np.uint8)
-        self._small, self._previous_small = np.empty(small, np.uint8), np.empty(small, np.uint8)
-        self._keep, self._renew = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
+        self._across, self._moved = np.empty_like(self._previous), np.empty_like(self._previous)
+        self._half = np.empty(half, np.uint8)
+        self._small, self._previous_small = np.empty((*small, 3), np.uint8), np.empty((*small, 3), np.uint8)
+        self._grey, self._previous_grey = np.empty(small, np.uint8), np.empty(small, np.uint8)
+        self._flow = np.empty((*small, 2), np.float32)
+        self._changed = np.empty((height, width), np.uint8)
+        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._has_previous = False
 
     def forget(self) -> None:
@@ -29,14 +48,65 @@ class StillSmoother:
 
     def smooth(self, frame: np.ndarray, painted: np.ndarray, share: float) -> None:
         """Blend the previous result into `painted` in place; frame: its input, RGB uint8 of the same size."""
-        cv2.resize(frame, self._small.shape[1::-1], dst=self._small, interpolation=cv2.INTER_AREA)
+        cv2.resize(frame, self._half.shape[1::-1], dst=self._half, interpolation=cv2.INTER_AREA)
+        cv2.resize(self._half, self._small.shape[1::-1], dst=self._small, interpolation=cv2.INTER_AREA)
+        cv2.cvtColor(self._small, cv2.COLOR_RGB2GRAY, dst=self._grey)
         if self._has_previous:
-            change = cv2.absdiff(self._small, self._previous_small).max(axis=2)
-            change = cv2.blur(change.astype(np.float32), (5, 5))
-            still = np.clip((MOVED_CHANGE - change) / (MOVED_CHANGE - STILL_CHANGE), 0, 1)
-            cv2.resize(share * still, self._keep.shape[::-1], dst=self._keep)
-            np.subtract(1, self._keep, out=self._renew)
-            cv2.blendLinear(self._previous, painted, self._keep, self._renew, dst=painted)
-        np.copyto(self._previous_small, self._small)
+            x, y = self._motion()
+            self._find_changed(x, y)
+            kept = self._previous
+            if x or y:
+                share = min(share, MOST_MOVING)
+                kept = self._follow(x, y)
+            cv2.copyTo(painted, self._changed, kept)
+            cv2.addWeighted(kept, share, painted, 1 - share, 0, dst=painted)
+        self._small, self._previous_small = self._previous_small, self._small
+        self._grey, self._previous_grey = self._previous_grey, self._grey
         np.copyto(self._previous, painted)
         self._has_previous = True
+
+    def _motion(self) -> tuple[float, float]:
+        """Pixels (x, y) of the frame by which the scene has moved: the median over what has edges."""
+        if min(self._grey.shape) < LEAST_SIDE:
+            return 0.0, 0.0
+        edges = cv2.morphologyEx(self._grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > EDGE
+        if not edges.any():
+            return 0.0, 0.0
+        self._flow[:] = 0  # it is where the search begins
+        self._search.calc(self._grey, self._previous_grey, self._flow)
+        x, y = (-SMALLER * float(np.median(self._flow[..., axis][edges])) for axis in (0, 1))
+        height, width = self._previous.shape[:2]
+        known = np.hypot(x, y) > STILL and abs(x) < width / 2 and abs(y) < height / 2
+        return (x, y) if known else (0.0, 0.0)
+
+    def _find_changed(self, x: float, y: float) -> None:
+        """Mark the places whose input is not what moved there."""
+        matrix = np.array([[1, 0, -x / SMALLER], [0, 1, -y / SMALLER]])
+        size, flags = self._small.shape[1::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        moved = cv2.warpAffine(self._previous_small, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        red, green, blue = cv2.split(cv2.absdiff(self._small, moved))
+        change = cv2.blur(cv2.max(cv2.max(red, green), blue), (5, 5))
+        cv2.threshold(cv2.resize(change, self._changed.shape[::-1]), CHANGED, 255, cv2.THRESH_BINARY, dst=self._changed)
+
+    def _follow(self, x: float, y: float) -> np.ndarray:
+        """The previous result moved by (x, y), bilinear; what came in at the border counts as changed."""
+        height, width = self._previous.shape[:2]
+        columns, left, right = _neighbours(x, width)
+        rows, above, below = _neighbours(y, height)
+        for part in (self._changed[:, : columns.start], self._changed[:, columns.stop :]):
+            part[:] = 255
+        for part in (self._changed[: rows.start], self._changed[rows.stop :]):
+            part[:] = 255
+        share = x - np.floor(x)
+        across, moved = self._across[:, columns], self._moved[rows, columns]
+        cv2.addWeighted(self._previous[:, left], share, self._previous[:, right], 1 - share, 0, dst=across)
+        share = y - np.floor(y)
+        cv2.addWeighted(across[above], share, across[below], 1 - share, 0, dst=moved)
+        return self._moved
+
+
+def _neighbours(motion: float, length: int) -> tuple[slice, slice, slice]:
+    """Where a line of so many pixels is known after a motion, and the two runs of pixels that come to lie there."""
+    whole = int(np.floor(motion))
+    start, stop = max(0, whole + 1), min(length, length + whole)
+    return slice(start, stop), slice(start - whole - 1, stop - whole - 1), slice(start - whole, stop - whole)

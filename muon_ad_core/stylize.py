@@ -16,7 +16,7 @@ from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.engine.self_check import check_graph
 from muon_ad_core.errors import EngineError, ParameterError, StyleError
-from muon_ad_core.smoothing import StillSmoother
+from muon_ad_core.smoothing import SceneSmoother
 from muon_ad_core.style_files import shipped_codes, user_codes
 
 MULTIPLE = 8
@@ -37,7 +37,7 @@ class _Buffers:
     packed: np.ndarray
     painted: np.ndarray
     outputs: list[np.ndarray]
-    smoother: StillSmoother
+    smoother: SceneSmoother
 
 
 class Stylizer:
@@ -240,7 +240,7 @@ def _allocate(count: int, height: int, width: int, block: int) -> _Buffers:
         packed=np.empty((count, rows // block, columns // block, 3 * block * block), np.uint8),
         painted=np.empty((rows, columns, 3), np.uint8),
         outputs=[np.empty((height, width, 3), np.uint8) for _ in range(count)],
-        smoother=StillSmoother(height, width),
+        smoother=SceneSmoother(height, width),
     )
 
 

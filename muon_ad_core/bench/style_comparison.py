@@ -20,7 +20,15 @@ from muon_ad_core.bench.style_contenders import (
     palette,
     photograph_itself,
 )
-from muon_ad_core.bench.style_flicker import emulated_pan, recorded_clip, warping_errors
+from muon_ad_core.bench.style_flicker import (
+    SMOOTHED,
+    SequencePainter,
+    emulated_pan,
+    frame_by_frame,
+    recorded_clip,
+    smoothed_levels,
+    warping_errors,
+)
 from muon_ad_core.bench.style_judging import Ledger, StyleJudge, describe, summarise, table
 from muon_ad_core.bench.style_peers import trained_johnson
 from muon_ad_core.bench.style_sheets import at_full_size, by_contender
@@ -80,10 +88,12 @@ def compare(
         levels = [*our_levels(stylizer, stylizer.levels())]
         unseen, seen_painted = _paint_all(levels, photographs, others, network)
         judged.sheets.append(_sheet_of(others, seen_painted, [each.name for each in levels], photographs[0][0]))
-    warping = _flicker(args, contenders, list(pictures))
+    painters = [*map(frame_by_frame, contenders), *smoothed_levels(stylizer, contenders, args.smoothing)]
+    warping = _flicker(args, painters, list(pictures))
     rows = table(ledgers, warping)
     judged.results = {"contenders": rows, "unseen": table(unseen, {}), "warping_errors": warping}
     judged.text = [f"{len(pictures)} of {len(shipped)} styles, {len(photographs)} photographs", *describe(rows)]
+    judged.text += ["", *_describe_smoothed(warping)]
     if args.references:
         references = _references(args, contenders, photographs, pictures, network)
         judged.results["references"] = references
@@ -113,9 +123,9 @@ def _paint_all(
 
 
 def _flicker(
-    args: argparse.Namespace, contenders: Sequence[Contender], styles: list[str]
+    args: argparse.Namespace, painters: Sequence[SequencePainter], styles: list[str]
 ) -> dict[str, dict[str, float]]:
-    """Warping errors by sequence and contender."""
+    """Warping errors by sequence and painter."""
     size = read_size(args.size)
     sequences = [emulated_pan(SCENE, size, args.frames)]
     if args.clip is not None:
@@ -123,8 +133,18 @@ def _flicker(
     found = {}
     for moving in sequences:
         print(f"{moving.name}: {len(moving.frames)} frames in {len(styles)} styles", flush=True)
-        found[moving.name] = warping_errors(contenders, moving, styles)
+        found[moving.name] = warping_errors(painters, moving, styles)
     return found
+
+
+def _describe_smoothed(warping: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Lines about levels that are smoothed in time, which have no column in the table."""
+    return [
+        f"warping error, {sequence}, {name}: {error:.4g}"
+        for sequence, errors in warping.items()
+        for name, error in errors.items()
+        if name.endswith(SMOOTHED)
+    ]
 
 
 def _references(

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,8 +16,23 @@ import numpy as np
 from muon_ad_core.bench.style_contenders import Contender, Pixels
 from muon_ad_core.metrics.temporal import Flow, Mask, TemporalWarpingError, estimate_flow
 
+if TYPE_CHECKING:
+    from muon_ad_core.stylize import Stylizer
+
 SPEED = 0.25
 """Of the emulated camera's usual motion: a slow pan."""
+
+
+SMOOTHED = " smoothed"
+"""After the name of a level: smoothed in time, as videos and the nodes' frames are."""
+
+
+@dataclass(frozen=True)
+class SequencePainter:
+    """paint: frames that follow each other, and the name of a style -> the painted frames."""
+
+    name: str
+    paint: Callable[[Sequence[Pixels], str], list[Pixels]]
 
 
 @dataclass(frozen=True)
@@ -52,15 +68,34 @@ def recorded_clip(folder: Path, size: tuple[int, int], count: int) -> Moving:
     return Moving(folder.name, frames, [None, *flows])
 
 
-def warping_errors(contenders: Sequence[Contender], moving: Moving, styles: Sequence[str]) -> dict[str, float]:
-    """Mean warping error by contender over styles."""
-    found = {}
+def frame_by_frame(contender: Contender) -> SequencePainter:
+    """A contender that knows nothing of the frame before."""
+    return SequencePainter(contender.name, lambda frames, style: [contender.paint(frame, style) for frame in frames])
+
+
+def smoothed_levels(stylizer: Stylizer, contenders: Sequence[Contender], share: float) -> Iterator[SequencePainter]:
+    """Levels of the engine, smoothed in time."""
     for contender in contenders:
-        values = []
-        for style in styles:
-            values.append(_warping_error(moving, [contender.paint(frame, style) for frame in moving.frames]))
-        found[contender.name] = fmean(values)
-    return found
+        if not contender.level:
+            continue
+
+        def paint(frames: Sequence[Pixels], style: str, level: str = contender.level) -> list[Pixels]:
+            stylizer.set_level(level)
+            stylizer.set_style(style)
+            stylizer.set_temporal_smoothing(share)
+            painted = [stylizer.run(frame).copy() for frame in frames]
+            stylizer.set_temporal_smoothing(0.0)
+            return painted
+
+        yield SequencePainter(contender.name + SMOOTHED, paint)
+
+
+def warping_errors(painters: Sequence[SequencePainter], moving: Moving, styles: Sequence[str]) -> dict[str, float]:
+    """Mean warping error by name over styles."""
+    return {
+        painter.name: fmean(_warping_error(moving, painter.paint(moving.frames, style)) for style in styles)
+        for painter in painters
+    }
 
 
 def _warping_error(moving: Moving, frames: Sequence[Pixels]) -> float:

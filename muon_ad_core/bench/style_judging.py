@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from muon_ad_core.bench.style_contenders import JOHNSON, Contender, Pixels, mixed
+from muon_ad_core.bench.style_flicker import SMOOTHED
 from muon_ad_core.bench.synthesis import judge
 from muon_ad_core.bench.synthesis_figures import Painted, style_at
 from muon_ad_core.metrics.distribution import FrechetScore
@@ -139,8 +140,9 @@ def summarise(
             pairs = ledger.equal.get(measure, [])
             summary[f"{key}_ratio_johnson{end}"] = _ratio([a for a, _ in pairs], [b for _, b in pairs])
         summary[f"content_ratio_johnson{end}"] = _ratio(ledger.content, johnson.content) if johnson else None
-        warps = [(by[contender.name], by[JOHNSON]) for by in warping.values() if JOHNSON in by]
-        summary[f"warp_ratio_johnson{end}"] = fmean(a / b for a, b in warps) if warps else None
+        for key, name in (("warp_ratio", contender.name + SMOOTHED), ("frame_warp_ratio", contender.name)):
+            warps = [by[name] / by[JOHNSON] for by in warping.values() if JOHNSON in by]
+            summary[f"{key}_johnson{end}"] = fmean(warps) if warps else None
         summary[f"lattice{end}"] = fmean(ledger.lattice)
         other = unseen.get(contender.name)
         summary[f"unseen_ratio{end}"] = _ratio(other.left[SWD], ledger.left[SWD]) if other else None

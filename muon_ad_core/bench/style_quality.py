@@ -28,6 +28,8 @@ TIMED_RUNS = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``muon-ad bench quality``."""
+    from muon_ad_core.smoothing import USUAL_SHARE
+
     parser.add_argument("--engine", default="student", help="engine package: a name or a folder (default: student)")
     parser.add_argument("--level", default="", help="level of what is timed and compared with the photograph alone")
     parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 (safetensors), adds LPIPS and FID; needs PyTorch")
@@ -38,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unseen", type=Path, metavar="FOLDER", help="pictures that are no style of the training")
     parser.add_argument("--johnson", type=Path, metavar="FOLDER", help="what muon-ad train johnson wrote")
     parser.add_argument("--frames", type=int, default=10, help="frames of each moving picture (default: %(default)s)")
+    parser.add_argument("--smoothing", type=float, default=USUAL_SHARE, metavar="SHARE",
+                        help="of the previous frame kept in smoothed sequences (default: %(default)s)")  # fmt: skip
     parser.add_argument("--clip", type=Path, metavar="FOLDER", help="RGB-D frames as 7-Scenes' to measure flicker on")
     parser.add_argument(
         "--references", type=int, default=0, metavar="PAIRS", help="photographs in styles to optimise directly, too"
@@ -133,6 +137,8 @@ def _median_time(stylizer: Stylizer, photograph: Pixels) -> float:
 def _check(args: argparse.Namespace) -> None:
     if args.count < 1 or args.frames < 2 or args.references < 0:
         raise ParameterError("--count must be at least 1, --frames at least 2, and --references not negative")
+    if not 0 <= args.smoothing <= 1:
+        raise ParameterError(f"--smoothing must be from 0 to 1, not {args.smoothing:g}")
     if args.styles is not None and args.weights is None:
         raise ParameterError("--styles needs --weights, which tell how much of a photograph is left")
     if args.styles is None:

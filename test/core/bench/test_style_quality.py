@@ -16,7 +16,8 @@ from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.errors import EngineError
 from muon_ad_core.metrics.lattice import lattice
 
-RATIOS = ("swd_ratio_johnson", "style_ratio_johnson", "content_ratio_johnson", "warp_ratio_johnson")
+RATIOS = ("swd_ratio_johnson", "style_ratio_johnson", "content_ratio_johnson", "warp_ratio_johnson",
+          "frame_warp_ratio_johnson")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,9 @@ def test_peers_are_compared_at_equal_content(shipped: list[str], tmp_path: Path)
     document = read_document(tmp_path / "quality.json")
     for end in ("_fast", "_fine"):
         assert all(document["summary"][ratio + end] > 0 for ratio in (*RATIOS, "lattice", "unseen_ratio"))
+    warping = document["results"]["warping_errors"]["emulated pan"]
+    assert {"Muon-AD fast smoothed", "Muon-AD fine smoothed"} < set(warping)
+    assert warping["Muon-AD fine smoothed"] < warping["Muon-AD fine"]
     rows = document["results"]["contenders"]
     assert {"Muon-AD fast", "Muon-AD fine", "Johnson", "palette", "photograph"} == set(rows)
     assert rows["photograph"]["content"] == 0 and rows["photograph"]["ssim"] == pytest.approx(1)
@@ -74,6 +78,7 @@ def test_peers_are_compared_at_equal_content(shipped: list[str], tmp_path: Path)
         (["--styles", "folder"], "--styles needs --weights"),
         (["--johnson", "folder"], "--johnson needs --styles"),
         (["--count", "0"], "--count must be at least 1"),
+        (["--smoothing", "2"], "--smoothing must be from 0 to 1"),
         (["--size", "wide"], "--sizes must be like 640x480"),
     ],
 )
