@@ -113,12 +113,14 @@ def read_size(text: str) -> tuple[int, int]:
 
 
 def _ours(package: EnginePackage, threads: list[int]) -> Iterator[Contender]:
-    """Every level in every runtime with every number of threads."""
-    from muon_ad_core.bench.engine_figures import Contender
+    """Every level in every runtime with every number of threads; smoothed in time as a node runs it."""
+    from muon_ad_core.bench.engine_figures import SMOOTHED, Contender, panning
     from muon_ad_core.engine.runtime import available_backends
+    from muon_ad_core.smoothing import USUAL_SHARE
     from muon_ad_core.stylize import Stylizer
 
-    for backend in available_backends():
+    backends = available_backends()
+    for backend in backends:
         for count in threads:
             for level in package.levels:
                 stylizer = Stylizer(package, backend, count)
@@ -126,6 +128,11 @@ def _ours(package: EnginePackage, threads: list[int]) -> Iterator[Contender]:
                 plural = "thread" if count == 1 else "threads"
                 name = f"Muon-AD {level.name}, {backend} {level.precision}, {count} {plural}"
                 yield Contender(name, stylizer.run, level.name, backend, count)
+    for level in package.levels:
+        stylizer = Stylizer(package, backends[0], threads[-1])
+        stylizer.set_level(level.name)
+        stylizer.set_temporal_smoothing(USUAL_SHARE)
+        yield Contender(f"{SMOOTHED} {level.name}", panning(stylizer.run))
 
 
 def _peers(graphs: dict[str, Path], johnson: Path | None, threads: int) -> Iterator[Contender]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from statistics import median
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 from muon_ad_core.bench.style_peers import JOHNSON, ORT, Painter
 
 VGA, HD, FULL_HD = (640, 480), (1280, 720), (1920, 1080)
+SMOOTHED = "Muon-AD smoothed"
+"""Before the level's name: frames of a moving camera, smoothed in time."""
 LONG_FRAME = 0.1
 """Seconds; a contender that needs more for a frame gets one frame a turn."""
 
@@ -34,6 +37,18 @@ class Contender:
     def median_ms(self) -> float:
         """Median of all frames."""
         return float(median(value for turn in self.times for value in turn))
+
+
+def panning(paint: Painter) -> Painter:
+    """The same before a camera that moves by a pixel and back: one at rest is smoothed in less time."""
+    moved: dict[int, Iterator[np.ndarray]] = {}
+
+    def paint_next(frame: np.ndarray) -> Any:
+        if id(frame) not in moved:
+            moved[id(frame)] = cycle((np.roll(frame, (1, 1), (0, 1)), frame))
+        return paint(next(moved[id(frame)]))
+
+    return paint_next
 
 
 def time_in_turns(
@@ -80,6 +95,8 @@ def make_summary(contenders: Mapping[tuple[int, int], Sequence[Contender]]) -> d
         summary[f"{prefix}ms_640x480"] = time_ms
         summary[f"{prefix}speedup_johnson_ort"] = ort / time_ms if ort and time_ms else None
         summary[f"{prefix}speedup_johnson_best"] = best / time_ms if best and time_ms else None
+        smoothed = next((entry.median_ms for entry in vga if entry.name == f"{SMOOTHED} {level}"), None)
+        summary[f"{prefix}smoothing_ms"] = smoothed - time_ms if smoothed and time_ms else None
         for name, size in (("fps_720p", HD), ("fps_1080p", FULL_HD)):
             ours = best_of_ours(contenders.get(size, ()), level)
             summary[f"{prefix}{name}"] = 1e3 / ours.median_ms if ours else None

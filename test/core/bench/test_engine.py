@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from muon_ad_core.bench.engine import read_size
-from muon_ad_core.bench.engine_figures import HD, VGA, Contender, make_rows, make_summary, time_in_turns
+from muon_ad_core.bench.engine_figures import HD, VGA, Contender, make_rows, make_summary, panning, time_in_turns
 from muon_ad_core.bench.style_peers import export_peers, open_peers
 from muon_ad_core.cli import main
 from muon_ad_core.errors import ParameterError
@@ -23,13 +23,14 @@ def test_summary_takes_our_first_runtime_and_the_peers_best() -> None:
         contender("fast 1", 6.0, "fast", "openvino", 1), contender("fast 2", 4.0, "fast", "openvino", 2),
         contender("fast ort", 2.0, "fast", "onnxruntime", 2), contender("fine 2", 8.0, "fine", "openvino", 2),
         contender("Johnson, ONNX Runtime float32", 800.0), contender("Johnson, OpenVINO int8", 40.0),
-        contender("MicroAST-shaped, OpenVINO int8", 1.0),
+        contender("MicroAST-shaped, OpenVINO int8", 1.0), contender("Muon-AD smoothed fine", 9.5),
     ]  # fmt: skip
     measured = {VGA: vga, HD: [contender("fast 2", 10.0, "fast", "openvino", 2)]}
     summary = make_summary(measured)
     assert summary["ms_640x480"] == 4.0 and summary["fine_ms_640x480"] == 8.0
     assert summary["speedup_johnson_ort"] == 200.0 and summary["speedup_johnson_best"] == 10.0
     assert summary["fine_speedup_johnson_best"] == 5.0
+    assert summary["fine_smoothing_ms"] == 1.5 and summary["smoothing_ms"] is None
     assert summary["fps_720p"] == 100.0 and summary["fps_1080p"] is None
     rows = make_rows(measured)
     assert [row["times_our_fast"] for row in rows[4:6]] == [200.0, 10.0]
@@ -43,6 +44,16 @@ def test_each_contender_has_its_turn_in_every_round() -> None:
     assert len(rounds) == 3
     assert all([len(turn) for turn in entry.times] == [5, 5, 5] for entry in contenders)
     assert all(seen.count(name) == 2 + 3 * 6 for name in "abc")
+
+
+def test_a_panning_camera_moves_there_and_back() -> None:
+    frame = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    seen: list[np.ndarray] = []
+    paint = panning(seen.append)
+    for _ in range(3):
+        paint(frame)
+    assert np.array_equal(seen[0][1:, 1:], frame[:-1, :-1])
+    assert seen[1] is frame and np.array_equal(seen[2], seen[0])
 
 
 def test_sizes_are_checked() -> None:
