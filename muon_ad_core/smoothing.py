@@ -69,12 +69,13 @@ class SceneSmoother:
         """Pixels (x, y) of the frame by which the scene has moved: the median over what has edges."""
         if min(self._grey.shape) < LEAST_SIDE:
             return 0.0, 0.0
-        edges = cv2.morphologyEx(self._grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > EDGE
+        # Every other row and column: the search itself goes in steps of four.
+        edges = cv2.morphologyEx(self._grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))[::2, ::2] > EDGE
         if not edges.any():
             return 0.0, 0.0
         self._flow[:] = 0  # it is where the search begins
         self._search.calc(self._grey, self._previous_grey, self._flow)
-        x, y = (-SMALLER * float(np.median(self._flow[..., axis][edges])) for axis in (0, 1))
+        x, y = (-SMALLER * float(np.median(self._flow[::2, ::2, axis][edges])) for axis in (0, 1))
         height, width = self._previous.shape[:2]
         known = np.hypot(x, y) > STILL and abs(x) < width / 2 and abs(y) < height / 2
         return (x, y) if known else (0.0, 0.0)
