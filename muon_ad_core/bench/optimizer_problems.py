@@ -169,7 +169,7 @@ def perceptual_judge(weights: Path) -> Judge:
 
     def judge(result: NDArray[np.uint8], content: NDArray[np.uint8], style: NDArray[np.uint8]) -> Mapping[str, float]:
         return {
-            f"style_distance[{network.name}]": float(np.mean(network.style_distance(result[None], style))),
+            f"style_distance[{network.name}]": float(np.mean(network.style_distance(result[None], style[None]))),
             f"content_LPIPS[{network.name}]": float(np.mean(network.lpips(result[None], content[None]))),
         }
 

@@ -12,14 +12,17 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
+from safetensors.torch import save_file  # noqa: E402
+
 from muon_ad_core.bench import optimizers  # noqa: E402
 from muon_ad_core.bench.optimizer_figures import Trial, best_variant, figures  # noqa: E402
-from muon_ad_core.bench.optimizer_problems import MaskedTeacher, make_pairs  # noqa: E402
+from muon_ad_core.bench.optimizer_problems import MaskedTeacher, make_pairs, perceptual_judge  # noqa: E402
 from muon_ad_core.bench.optimizer_runs import Run, fluctuation, run_variant, smoothed, tune  # noqa: E402
 from muon_ad_core.bench.optimizer_variants import BASELINE, VARIANTS, Variant  # noqa: E402
 from muon_ad_core.bench.paper_tables import fill  # noqa: E402
 from muon_ad_core.bench.result_file import make_document  # noqa: E402
 from muon_ad_core.compress.entropy_masks import EntropyMask  # noqa: E402
+from muon_ad_core.distill.features import SqueezeNetFeatures  # noqa: E402
 from muon_ad_core.distill.optimisation import Objective  # noqa: E402
 from muon_ad_core.distill.teachers.micro import random_teacher  # noqa: E402
 from muon_ad_core.errors import ParameterError, UserError  # noqa: E402
@@ -153,6 +156,17 @@ def test_the_losses_of_masked_and_predicted_steps_are_those_of_all_sites(pairs: 
     assert run.losses == pytest.approx(plain.losses, rel=1e-3)
     assert run.flops_saved > 0
     assert run.quality == {"side[test]": 32.0}
+
+
+def test_the_judge_tells_style_and_content_apart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = SqueezeNetFeatures().state_dict()
+    save_file({k: v for k, v in network.items() if k.startswith("features.")}, tmp_path / "features.safetensors")
+    judge = perceptual_judge(tmp_path / "features.safetensors")
+    content, style = load_photograph("coffee.png")[:96, :128], load_photograph("retina.jpg")[:112, :96]
+    unchanged, copied = judge(content, content, style), judge(style[:96], content[:, :96], style[:96])
+    assert unchanged["content_LPIPS[squeeze]"] < 1e-6 < copied["content_LPIPS[squeeze]"]
+    assert copied["style_distance[squeeze]"] < 1e-6 < unchanged["style_distance[squeeze]"]
 
 
 def test_a_comparison_fits_the_result_file_and_the_paper(pairs: list[Any]) -> None:
