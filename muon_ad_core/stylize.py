@@ -11,18 +11,17 @@ import cv2
 import numpy as np
 
 from muon_ad_core.engine.frame_context import load_context
-from muon_ad_core.engine.frames import BORDER, central_square, check_frame, fill_padded, pack, soften, unpack
+from muon_ad_core.engine.frames import BORDER, central_square, check_frame, fill_padded, pack, unpack
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.engine.self_check import check_graph
+from muon_ad_core.engine.softening import soften, softness_of
 from muon_ad_core.errors import EngineError, ParameterError, StyleError
 from muon_ad_core.smoothing import SceneSmoother
 from muon_ad_core.style_files import shipped_codes, user_codes
 
 MULTIPLE = 8
 """The body works at 1/8 resolution: the padded frame is a multiple of this."""
-MOST_SOFTNESS = 2.0
-"""Three pixels in a row count alike, almost."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Stylizer:
         self._encoder = open_graph(package.path(package.manifest["encoder"]), self.backend, 1)
         self._encoder_size = int(package.manifest["encoder_size"])
         self._context = load_context(package)
-        self._softness = _softness(package)
+        self._softness = softness_of(package)
         self._codes: dict[str, np.ndarray] = user_codes(package) | shipped_codes(package)
         self._lock = threading.Lock()
         self._buffers: _Buffers | None = None
@@ -217,14 +216,6 @@ class Stylizer:
     def _forget_previous(self) -> None:
         if self._buffers is not None:
             self._buffers.smoother.forget()
-
-
-def _softness(package: EnginePackage) -> float:
-    """How much the package's results are to be softened; without a word of it, they are not."""
-    softness = package.manifest.get("softness", 0.0)
-    if not isinstance(softness, (int, float)) or not 0 <= softness <= MOST_SOFTNESS:
-        raise EngineError(f"'softness' of engine {package.name} must be from 0 to {MOST_SOFTNESS}, got {softness!r}")
-    return float(softness)
 
 
 def _mirrored(frame: np.ndarray) -> bool:

@@ -34,7 +34,8 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     import torch
 
     from muon_ad_core.distill.pictures import to_picture, to_tensor
-    from muon_ad_core.engine.frames import BORDER, soften
+    from muon_ad_core.engine.frames import BORDER
+    from muon_ad_core.engine.softening import soften, softness_of
     from muon_ad_core.metrics.image import ssim
     from muon_ad_core.sources.photographs import load_photograph
     from muon_ad_core.stylize import Stylizer
@@ -53,7 +54,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
                     frame_code = code + student.context(to_tensor([photograph]))
                     painted = to_picture(student(to_tensor([padded]), frame_code, level.name)[0])
                 expected = np.empty_like(photograph)
-                soften(painted[BORDER:-BORDER, BORDER:-BORDER], expected, package.manifest.get("softness", 0.0))
+                soften(painted[BORDER:-BORDER, BORDER:-BORDER], expected, softness_of(package))
                 found[name].append(ssim(stylizer.run(photograph), expected))
     means = {name: float(np.mean(values)) for name, values in found.items()}
     return {"ssim_int8_float": min(means.values()), **means}

@@ -23,7 +23,7 @@ from muon_ad_core.distill.muon import Muon
 from muon_ad_core.distill.painting_losses import STYLE_LOSSES, LossWeights, PerceptualLosses, Views, inside
 from muon_ad_core.distill.pictures import PhotoFolder, StylePicture, to_tensor
 from muon_ad_core.distill.training import TrainingRun
-from muon_ad_core.engine.frames import soft_kernel
+from muon_ad_core.engine.softening import soft_kernel
 from muon_ad_core.errors import UserError
 
 WARM_UP_STEPS = 100
@@ -190,7 +190,7 @@ def soft_clamp(painted: Tensor) -> Tensor:
 
 
 def softened(pictures: Tensor, softness: float) -> Tensor:
-    """Pictures (B, 3, H, W) as `engine.frames.soften` makes them, in float32."""
+    """Pictures (B, 3, H, W) as `engine.softening.soften` makes them, in float32."""
     if not softness:
         return pictures
     side, middle, _ = soft_kernel(softness)

@@ -21,6 +21,7 @@ from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.runtime import Graph
 from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
+from muon_ad_core.engine.softening import soften
 from muon_ad_core.nets.packed_student import PACKED_BLOCK, PackedStudent
 from muon_ad_core.nets.student import LEVELS, Level, Student, pack_pixels, unpack_pixels
 
@@ -46,18 +47,19 @@ def export_levels(
     target: Path,
     report: Report = print,
     fidelity: float | None = None,
+    softness: float = 0.0,
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Write FILES into `target`; returns the manifest's levels and the metrics of their precision.
 
     codes: of the styles; calibration: makes the pictures whose activations set the ranges of INT8; validation:
     pictures on which INT8 is compared with the float network; fidelity: SSIM to the float network that is wanted there,
-    for which sensitive layers stay in floating point (None: all layers are INT8). Pictures are RGB uint8, sides
-    multiples of 8.
+    for which sensitive layers stay in floating point (None: all layers are INT8); softness: of results when they are
+    compared, as the runtime softens them. Pictures are RGB uint8, sides multiples of 8.
     """
     levels, metrics = [], {}
     for level in LEVELS:
         report(f"exporting level {level}")
-        judge = FidelityJudge(student, level, codes, validation)
+        judge = FidelityJudge(student, level, codes, validation, softness)
         entry, found = _export_level(student, level, codes, calibration(), judge, fidelity, target)
         levels.append(entry)
         metrics[f"ssim_int8_float_{level}"] = round(found, 4)
@@ -124,21 +126,30 @@ class Runnable(Protocol):
 class FidelityJudge:
     """Mean SSIM of a level's graph against the float network over pictures and every third style.
 
-    Pictures are RGB uint8 of any size whose sides are multiples of 8.
+    Pictures are RGB uint8 of any size whose sides are multiples of 8; results are softened as the runtime does it.
     """
 
-    def __init__(self, student: Student, level: Level, codes: Codes, pictures: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self, student: Student, level: Level, codes: Codes, pictures: Sequence[np.ndarray], softness: float = 0.0
+    ) -> None:
+        self._softness = softness
         self._examples: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
         for picture in pictures:
             for code in list(codes.values())[::3]:
                 frame_code = _frame_code(student, code, picture)
                 with torch.no_grad():
-                    expected = to_picture(student(to_tensor([picture]), torch.from_numpy(frame_code), level)[0])
-                self._examples.append(({"pixels": _packed(picture), "code": frame_code}, expected))
+                    painted = to_picture(student(to_tensor([picture]), torch.from_numpy(frame_code), level)[0])
+                inputs = {"pixels": _packed(picture), "code": frame_code}
+                self._examples.append((inputs, self._shown(painted)))
 
     def __call__(self, graph: Runnable) -> float:
         painted = ((_unpacked(graph.run(inputs)["painted"]), expected) for inputs, expected in self._examples)
-        return float(np.mean([structural_similarity(a, b, channel_axis=2) for a, b in painted]))
+        return float(np.mean([structural_similarity(self._shown(a), b, channel_axis=2) for a, b in painted]))
+
+    def _shown(self, painted: np.ndarray) -> np.ndarray:
+        result = np.empty(painted.shape, np.uint8)
+        soften(np.ascontiguousarray(painted), result, self._softness)
+        return result
 
 
 def _graph(path: Path) -> OnnxRuntimeGraph:

@@ -20,7 +20,7 @@ from muon_ad_core.distill import student_graphs
 from muon_ad_core.distill.pictures import PhotoFolder, list_pictures, random_crop, read_picture
 from muon_ad_core.distill.student_graphs import Report, export_levels
 from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
-from muon_ad_core.engine import frame_context
+from muon_ad_core.engine import frame_context, softening
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
 from muon_ad_core.errors import EngineError, UserError
 from muon_ad_core.nets.student import LEVELS, StudentConfig
@@ -50,8 +50,9 @@ def write_student_package(
     recipe, photos = trainer.recipe, trainer.photos
     judges = _validation(validation or recipe.photos)
     levels, metrics = export_levels(
-        network.student, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report
-    )
+        network.student, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report,
+        softness=recipe.softness,
+    )  # fmt: skip
     picture = torch.zeros(1, ENCODER_SIZE, ENCODER_SIZE, 3, dtype=torch.uint8)
     export_onnx(PackedStyleEncoder(network.encoder), {"picture": picture}, ["code"], target / "encoder.onnx")
     save_arrays(codes, target / "styles.safetensors")
@@ -82,8 +83,9 @@ def export_again(
     with tempfile.TemporaryDirectory() as folder:
         pictures, judges = PhotoFolder(photos), _validation(photos)
         levels, metrics = export_levels(
-            student, codes, lambda: calibration_pictures(pictures), judges, Path(folder), report, fidelity
-        )
+            student, codes, lambda: calibration_pictures(pictures), judges, Path(folder), report, fidelity,
+            softening.softness_of(package),
+        )  # fmt: skip
         target.mkdir(parents=True, exist_ok=True)
         if target.resolve() != package.root.resolve():
             for file in package.manifest["files"]:
@@ -152,7 +154,7 @@ def _manifest(
         "encoder": "encoder.onnx",
         "encoder_size": ENCODER_SIZE,
         frame_context.FIELD: CONTEXT_FILE,
-        "softness": trainer.recipe.softness,
+        softening.FIELD: trainer.recipe.softness,
         "styles_file": "styles.safetensors",
         "styles": [{"name": style.name, "artist": style.artist, "work": style.work} for style in styles],
         "training": {

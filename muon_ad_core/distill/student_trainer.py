@@ -16,7 +16,8 @@ from muon_ad_core.distill.painting_losses import Views
 from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTraining
 from muon_ad_core.distill.pictures import StylePicture, chosen_styles, list_styles, random_crop, to_tensor
 from muon_ad_core.distill.weight_standardisation import plain_state, standardise
-from muon_ad_core.engine.frames import BORDER, SOFTNESS, central_square
+from muon_ad_core.engine import softening
+from muon_ad_core.engine.frames import BORDER, central_square
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.rectifier import set_slope
 from muon_ad_core.nets.student import LEVELS, Student, StudentConfig
@@ -49,7 +50,7 @@ class StudentTraining(PaintingTraining):
     frozen_codes: bool = False
     palettes: int = 0
     margin: int = BORDER
-    softness: float = SOFTNESS
+    softness: float = softening.USUAL
     leak: float = 0.1
     standardised: bool = True
     network: StudentConfig = field(default_factory=StudentConfig)

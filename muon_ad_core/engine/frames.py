@@ -10,8 +10,6 @@ from muon_ad_core.errors import ParameterError
 
 BORDER = 16
 """Mirrored pixels around the frame: zero padding inside the network would print a coloured frame at the border."""
-SOFTNESS = 0.7
-"""Standard deviation in pixels of what softens a student's result, in training as at run time."""
 MAX_PIXELS = 64_000_000
 TO_RGB: dict[str, tuple[int, int | None]] = {
     "rgb8": (3, None),
@@ -74,24 +72,6 @@ def unpack(packed: np.ndarray, picture: np.ndarray, block: int) -> None:
     """Inverse of `pack`."""
     blocks = _runs(picture, packed.shape[1:3], block)
     np.copyto(blocks, _cells(packed, block).transpose(0, 2, 1))
-
-
-def soft_kernel(softness: float) -> tuple[float, float, float]:
-    """Weights of a pixel and both its neighbours in a row or column; softness: standard deviation in pixels."""
-    before, middle, after = cv2.getGaussianKernel(3, softness)[:, 0].tolist()
-    return before, middle, after
-
-
-def soften(painted: np.ndarray, result: np.ndarray, softness: float) -> None:
-    """Write a painted picture (H, W, 3) softened, or, with softness 0, as it is.
-
-    A mesh with a period of two pixels, the network's finest cells, stands still while the scene moves and would
-    flicker: softening makes it faint.
-    """
-    if softness:
-        cv2.GaussianBlur(painted, (3, 3), softness, dst=result)
-    else:
-        np.copyto(result, painted)
 
 
 def _runs(picture: np.ndarray, grid: tuple[int, ...], block: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from muon_ad_core.distill import painting_losses  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights, PerceptualLosses, Views  # noqa: E402
 from muon_ad_core.distill.painting_trainer import softened  # noqa: E402
 from muon_ad_core.distill.pictures import to_picture, to_tensor  # noqa: E402
-from muon_ad_core.engine.frames import soften  # noqa: E402
+from muon_ad_core.engine.softening import soften  # noqa: E402
 
 STYLE_ALONE = LossWeights(style=1, tone=0, lattice=0, steady=0, variation=0)
 

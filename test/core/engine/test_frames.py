@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from muon_ad_core.engine.frames import check_frame, pack, soften, unpack
+from muon_ad_core.engine.frames import check_frame, pack, unpack
 from muon_ad_core.errors import ParameterError
 
 
@@ -28,17 +28,3 @@ def test_packing_orders_row_column_colour_and_comes_back(block: int) -> None:
 def test_what_is_no_frame_is_refused(frame: np.ndarray) -> None:
     with pytest.raises(ParameterError, match="a frame must be RGB uint8"):
         check_frame(frame)
-
-
-def test_softening_fades_a_mesh_of_two_pixels_and_keeps_what_is_even() -> None:
-    mesh = np.full((16, 20, 3), 100, np.uint8)
-    mesh[::2] = 140
-    result = np.empty_like(mesh)
-    soften(mesh, result, 0.7)
-    assert result.mean() == pytest.approx(120, abs=0.5)
-    assert result.std() < 0.7 * mesh.std()
-    even = np.full((16, 20, 3), 77, np.uint8)
-    soften(even, result, 0.7)
-    assert np.array_equal(result, even)
-    soften(mesh, result, 0.0)
-    assert np.array_equal(result, mesh)
