@@ -26,7 +26,7 @@ JPEG_QUALITY = 84
 def main() -> None:
     stylizer = Stylizer(EnginePackage.load(find_engine("student")))
     stylizer.set_level("fine")
-    frame = cv2.resize(data.rocket(), (2 * SHOWN[0], 2 * SHOWN[1]), interpolation=cv2.INTER_AREA)
+    frame = cv2.resize(data.chelsea()[:, 25:425], (2 * SHOWN[0], 2 * SHOWN[1]), interpolation=cv2.INTER_CUBIC)
     tiles = [painted(stylizer, frame, name) for name in stylizer.style_names()]
     rows = [np.hstack(tiles[first : first + COLUMNS]) for first in range(0, len(tiles), COLUMNS)]
     sheet = cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)
