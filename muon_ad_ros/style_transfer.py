@@ -21,7 +21,6 @@ from muon_ad_core.errors import ParameterError, StyleError, UserError
 from muon_ad_core.realtime.level import LevelController
 from muon_ad_core.realtime.policy import REAL_TIME_POLICIES
 from muon_ad_core.realtime.scene_level import frame_entropy
-from muon_ad_core.smoothing import USUAL_SHARE
 from muon_ad_core.stylize import Stylizer
 
 from . import qos
@@ -47,7 +46,7 @@ STYLE_PARAMETERS = (
     ),
     ParameterSpec(
         "temporal_smoothing",
-        USUAL_SHARE,
+        0.0,
         "How much of the previous output is kept, moved with the scene, against flicker.",
         minimum=0.0,
         maximum=1.0,
