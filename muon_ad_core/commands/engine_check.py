@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from muon_ad_core.engine.package import EnginePackage
 
 PHOTOGRAPH = "astronaut.png"
-MOST_DIFFERENCE = 0.03
-"""Mean absolute difference, as a share of the reference's standard deviation, that rounding in INT8 explains."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Check; returns 0, or 1 when a runtime fails or differs. Raises EngineError for a damaged package."""
     from muon_ad_core.engine.package import EnginePackage, find_engine
     from muon_ad_core.engine.runtime import NCNN_SUFFIX, available_backends
+    from muon_ad_core.engine.self_check import MOST_DIFFERENCE, relative_difference
 
     package = EnginePackage.load(find_engine(args.engine))
     print(f"{package.name} {package.version}: manifest and {len(package.manifest['files'])} files as they should be")
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
                 reference = answer
                 print(f"{level.name:12} {backend:12} runs")
                 continue
-            difference = _difference(reference, answer)
+            difference = relative_difference(reference, answer)
             same = difference <= MOST_DIFFERENCE
             good = good and same
             print(f"{level.name:12} {backend:12} {'agrees' if same else 'DIFFERS'} (by {100 * difference:.2f} %)")
@@ -71,11 +70,3 @@ def _answer(package: EnginePackage, level: str, backend: str) -> np.ndarray:
     stylizer = Stylizer(package, backend)
     stylizer.set_level(level)
     return stylizer.run(photograph).astype(np.float32).ravel()
-
-
-def _difference(reference: np.ndarray, answer: np.ndarray) -> float:
-    import numpy as np
-
-    if reference.shape != answer.shape:
-        return float("inf")
-    return float(np.abs(reference - answer).mean() / max(float(reference.std()), 1e-9))

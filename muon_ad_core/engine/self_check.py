@@ -19,8 +19,12 @@ from muon_ad_core.errors import EngineError
 
 REFERENCE_FILE = "reference.safetensors"
 """Inputs by name, and outputs as LEVEL/NAME, computed by ONNX Runtime when the engine was exported."""
-MOST_DIFFERENCE = 0.05
-"""Mean absolute difference, as a share of the reference's standard deviation, that rounding in INT8 explains."""
+MOST_DIFFERENCE = 0.15
+"""Mean absolute difference, as a share of the reference's standard deviation, that rounding in INT8 explains.
+
+Libraries and processors round differently between layers: on an AMD Zen 4, OpenVINO and ONNX Runtime are .03 (level fast)
+and .06 (fine) apart, and each is as far (.03, .08) from the float network. Wrong results are some tenths off and more.
+"""
 
 
 def check_graph(package: EnginePackage, level: Level, graph: Graph) -> None:
