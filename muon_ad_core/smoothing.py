@@ -10,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-USUAL_SHARE = 0.6
-"""Of the previous result, where benchmarks smooth."""
+USUAL_SHARE = 0.4
+"""Of the previous result, in videos and in the nodes, unless they are told another."""
 SMALLER = 4
 """Motion and change are judged in pictures this many times smaller."""
 CHANGED = 10.0

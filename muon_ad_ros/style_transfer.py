@@ -21,6 +21,7 @@ from muon_ad_core.errors import ParameterError, StyleError, UserError
 from muon_ad_core.realtime.level import LevelController
 from muon_ad_core.realtime.policy import REAL_TIME_POLICIES
 from muon_ad_core.realtime.scene_level import frame_entropy
+from muon_ad_core.smoothing import USUAL_SHARE
 from muon_ad_core.stylize import Stylizer
 
 from . import qos
@@ -46,7 +47,7 @@ STYLE_PARAMETERS = (
     ),
     ParameterSpec(
         "temporal_smoothing",
-        0.0,
+        USUAL_SHARE,
         "How much of the previous output is kept, moved with the scene, against flicker.",
         minimum=0.0,
         maximum=1.0,

@@ -113,7 +113,7 @@ def read_size(text: str) -> tuple[int, int]:
 
 
 def _ours(package: EnginePackage, threads: list[int]) -> Iterator[Contender]:
-    """Every level in every runtime with every number of threads; and smoothed in time."""
+    """Every level in every runtime with every number of threads; smoothed in time as a node runs it."""
     from muon_ad_core.bench.engine_figures import SMOOTHED, Contender, panning
     from muon_ad_core.engine.runtime import available_backends
     from muon_ad_core.smoothing import USUAL_SHARE

@@ -24,7 +24,7 @@ SPEED = 0.25
 
 
 SMOOTHED = " smoothed"
-"""After the name of a level: smoothed in time, as videos and the nodes' frames are on request."""
+"""After the name of a level: smoothed in time, as videos and the nodes' frames are."""
 
 
 @dataclass(frozen=True)

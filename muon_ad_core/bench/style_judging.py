@@ -140,7 +140,7 @@ def summarise(
             pairs = ledger.equal.get(measure, [])
             summary[f"{key}_ratio_johnson{end}"] = _ratio([a for a, _ in pairs], [b for _, b in pairs])
         summary[f"content_ratio_johnson{end}"] = _ratio(ledger.content, johnson.content) if johnson else None
-        for key, name in (("warp_ratio", contender.name), ("smoothed_warp_ratio", contender.name + SMOOTHED)):
+        for key, name in (("warp_ratio", contender.name + SMOOTHED), ("frame_warp_ratio", contender.name)):
             warps = [by[name] / by[JOHNSON] for by in warping.values() if JOHNSON in by]
             summary[f"{key}_johnson{end}"] = fmean(warps) if warps else None
         summary[f"lattice{end}"] = fmean(ledger.lattice)

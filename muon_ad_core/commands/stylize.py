@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``muon-ad stylize``."""
+    from muon_ad_core.smoothing import USUAL_SHARE
+
     parser.add_argument("input", type=Path, help="picture, folder of pictures, or video")
     parser.add_argument("-s", "--style", required=True, help="name (muon-ad style list), picture or style file")
     parser.add_argument("--blend", nargs=2, metavar=("STYLE", "SHARE"), help="a second style and its share, 0 to 1")
     parser.add_argument("--strength", type=float, default=1.0, help="0 leaves the picture as it is (default: 1)")
     parser.add_argument("--level", default="", help="level of detail (default: the engine's finest)")
-    parser.add_argument("--smoothing", type=float, default=0.0, metavar="SHARE",
+    parser.add_argument("--smoothing", type=float, default=USUAL_SHARE, metavar="SHARE",
                         help="videos: share of the previous frame kept, moved with the scene, against flicker "
-                        "(default: 0, every frame by itself)")  # fmt: skip
+                        "(default: %(default)s; 0: every frame by itself)")  # fmt: skip
     parser.add_argument("--rate", type=float, help="videos: frames a second of the result (default: the original's)")
     parser.add_argument("--engine", default="student", help="engine package: a name or a folder (default: student)")
     parser.add_argument("--backend", default="auto", help="runtime (default: the best that is installed)")

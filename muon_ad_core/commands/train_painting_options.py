@@ -37,7 +37,7 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
         "--matrix-decay", type=float, help="weight decay of what Muon trains (default 4; to train on slowly, 1)"
     )
     losses = parser.add_argument_group("losses", "factors; 0 leaves one out")
-    losses.add_argument("--style-weight", type=float, help="feature moments (default 10)")
+    losses.add_argument("--style-weight", type=float, help="distribution of features (default 20)")
     losses.add_argument("--content-weight", type=float, help="normalised features (default 1)")
     losses.add_argument("--tone-weight", type=float, help="light and dark of the picture (default 2)")
     losses.add_argument("--lattice-weight", type=float, help="against a regular mesh (default 200)")

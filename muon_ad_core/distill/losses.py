@@ -104,8 +104,3 @@ def total_variation(picture: Tensor) -> Tensor:
     vertical = (picture[:, :, 1:] - picture[:, :, :-1]).abs().mean(dim=(1, 2, 3))
     horizontal = (picture[:, :, :, 1:] - picture[:, :, :, :-1]).abs().mean(dim=(1, 2, 3))
     return (vertical + horizontal).float()
-
-
-def concatenate(parts: list[Moments]) -> Moments:
-    """Stack moments of single pictures into a batch."""
-    return Moments(torch.cat([m.mean for m in parts]), torch.cat([m.covariance for m in parts]))

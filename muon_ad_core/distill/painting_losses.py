@@ -11,24 +11,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from muon_ad_core.distill.feature_distribution import (
+    DIRECTIONS,
+    SOME,
+    STYLE_TAPS,
+    Distribution,
+    distribution_distance,
+    style_distribution,
+)
 from muon_ad_core.distill.features import load_feature_network
 from muon_ad_core.distill.losses import (
-    Moments,
-    concatenate,
     content_distance,
     lattice_penalty,
-    moment_distance,
-    moments,
     shift_difference,
     tone_distance,
     total_variation,
 )
 from muon_ad_core.distill.pictures import resize_long_side, to_tensor
 
-STYLE_TAPS = (1, 4, 7, 9)
 CONTENT_TAP = 6
-PALETTE_WEIGHT = 4.0
-"""Of the picture's own colours beside one tap: with 1, networks came to paint with 0.7 of the style's contrast."""
 STYLE_LOSSES = ("style", "attention")
 """Losses that pull towards the style; all others hold the picture."""
 
@@ -37,12 +38,12 @@ STYLE_LOSSES = ("style", "attention")
 class LossWeights:
     """Factors of the losses; what has the factor 0 is left out, except content, which is told at any rate.
 
-    style: feature moments; content: instance-normalised features; tone: light and dark of the picture; lattice: what
-    repeats from cell to cell; steady: difference between two views of a moving camera; variation: total variation;
-    attention: a teacher's attention distillation, attention_content: of its queries, relative to attention.
+    style: distribution of features; content: instance-normalised features; tone: light and dark of the picture;
+    lattice: what repeats from cell to cell; steady: difference between two views of a moving camera; variation: total
+    variation; attention: a teacher's attention distillation, attention_content: of its queries, relative to attention.
     """
 
-    style: float = 10.0
+    style: float = 20.0
     content: float = 1.0
     tone: float = 2.0
     lattice: float = 200.0
@@ -76,8 +77,11 @@ class PerceptualLosses:
         self._weights = weights
         self._targets = [self._target(resize_long_side(picture, style_side)) for picture in styles]
 
-    def __call__(self, painted: Tensor, views: Views) -> dict[str, Tensor]:
-        """painted: (2B, 3, S, S), first views before second ones. Weighted losses by name."""
+    def __call__(self, painted: Tensor, views: Views, random: np.random.Generator) -> dict[str, Tensor]:
+        """painted: (2B, 3, S, S), first views before second ones. Weighted losses by name.
+
+        random: draws the directions along which features are compared with a style's.
+        """
         weights, half = self._weights, len(painted) // 2
         taps = sorted({*STYLE_TAPS, CONTENT_TAP})
         found = self._network(_channels_last(painted), taps)
@@ -86,7 +90,7 @@ class PerceptualLosses:
             wanted = self._network(pictures, (CONTENT_TAP,))[CONTENT_TAP]
         losses = {"content": weights.content * content_distance(found[CONTENT_TAP], wanted).mean()}
         if weights.style:
-            losses["style"] = weights.style * _tamed(self._style_loss(painted, found, views)).mean()
+            losses["style"] = weights.style * _tamed(self._style_loss(painted, found, views, random)).mean()
         if weights.tone:
             losses["tone"] = weights.tone * tone_distance(painted, pictures).mean()
         if weights.lattice:
@@ -97,25 +101,16 @@ class PerceptualLosses:
             losses["variation"] = weights.variation * total_variation(painted).mean()
         return losses
 
-    def _style_loss(self, painted: Tensor, found: Mapping[int, Tensor], views: Views) -> Tensor:
+    def _style_loss(
+        self, painted: Tensor, found: Mapping[int, Tensor], views: Views, random: np.random.Generator
+    ) -> Tensor:
         """Distances from the styles, (2B,)."""
-        levels = range(len(STYLE_TAPS) + 1)
-        target = [concatenate([self._targets[index][level] for index in views.styles] * 2) for level in levels]
-        # The first tap has the most positions and the fewest channels: a quarter of them tell as much.
-        taps = (moments(found[tap], stride=2 if tap == STYLE_TAPS[0] else 1) for tap in STYLE_TAPS)
-        return style_distance([moments(painted, stride=2), *taps], target)
+        targets = [self._targets[index] for index in views.styles] * 2
+        chosen = random.choice(DIRECTIONS, SOME, replace=False).tolist()
+        return distribution_distance(painted, found, targets, chosen)
 
-    def _target(self, picture: np.ndarray) -> list[Moments]:
-        pixels = to_tensor([picture])
-        with torch.no_grad():
-            found = self._network(_channels_last(pixels), STYLE_TAPS)
-        return [moments(pixels), *(moments(found[tap]) for tap in STYLE_TAPS)]
-
-
-def style_distance(found: Sequence[Moments], target: Sequence[Moments]) -> Tensor:
-    """Distance (B,) of moments, first of the picture itself, then of each of STYLE_TAPS."""
-    palette, *taps = (moment_distance(a, b) for a, b in zip(found, target, strict=True))
-    return (PALETTE_WEIGHT * palette + torch.stack(taps).sum(0)) / len(found)
+    def _target(self, picture: np.ndarray) -> Distribution:
+        return style_distribution(self._network, to_tensor([picture]))
 
 
 def _tamed(distances: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ class PaintingTrainer(TrainingRun[Network]):
             painted = inside(soft_clamp(self.paint(network, views, random)), self.recipe.margin)
             painted = softened(painted, self.recipe.softness)
             views = views.inside(self.recipe.margin)
-            losses = self._losses(painted, views)
+            losses = self._losses(painted, views, random)
             if self._attention is not None:
                 losses |= self._attention(painted, views, random)
         return losses

@@ -46,7 +46,7 @@ class StudentTraining(PaintingTraining):
     styles: Path
     shipped: list[str]
     extra_styles: Path | None = None
-    shipped_share: float = 0.8
+    shipped_share: float = 0.7
     frozen_codes: bool = False
     palettes: int = 0
     margin: int = BORDER

@@ -12,9 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from muon_ad_core.distill.feature_distribution import (
+    DIRECTIONS,
+    STYLE_TAPS,
+    distribution_distance,
+    style_distribution,
+)
 from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
-from muon_ad_core.distill.losses import Moments, content_distance, moments
-from muon_ad_core.distill.painting_losses import CONTENT_TAP, STYLE_TAPS, style_distance
+from muon_ad_core.distill.losses import content_distance
+from muon_ad_core.distill.painting_losses import CONTENT_TAP
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
 from muon_ad_core.distill.student_package import load_student
 from muon_ad_core.engine.frames import central_square
@@ -35,8 +41,8 @@ PHOTOGRAPHS = (
 MOST_PHOTOGRAPHS = 12
 JUDGES = 2
 """Photographs that are left out of the optimisation and judge it."""
-STYLE_WEIGHT = 6.0
-"""Of the style's moments beside content: what the shipped student was trained with."""
+STYLE_WEIGHT = 8.0
+"""Of the style beside content: what the shipped student was trained with."""
 SIDE = 192
 STYLE_SIDE = 448
 LEARNING_RATE = 0.02
@@ -110,7 +116,7 @@ class _Objective:
 
     def __init__(self, student: Student, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray]) -> None:
         self._student, self._network = student, network
-        self._targets = [self._style_moments(to_tensor([resize_long_side(p, STYLE_SIDE)])) for p in pictures]
+        self._targets = [style_distribution(network, to_tensor([resize_long_side(p, STYLE_SIDE)])) for p in pictures]
 
     def __call__(self, photographs: Tensor, code: Tensor) -> Tensor:
         """Mean over photographs (B, 3, SIDE, SIDE) and style pictures, at the finest level."""
@@ -119,15 +125,11 @@ class _Objective:
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
         with torch.no_grad():
             wanted = self._network(photographs, (CONTENT_TAP,))[CONTENT_TAP]
-        own = [moments(painted), *(moments(found[tap]) for tap in STYLE_TAPS)]
-        style = torch.stack([style_distance(own, target).mean() for target in self._targets]).mean()
+        every, count = range(DIRECTIONS), len(painted)
+        distances = [distribution_distance(painted, found, [target] * count, every) for target in self._targets]
+        style = torch.stack(distances).mean()
         content = content_distance(found[CONTENT_TAP], wanted).mean()
         return STYLE_WEIGHT * style + content
-
-    def _style_moments(self, picture: Tensor) -> list[Moments]:
-        with torch.no_grad():
-            found = self._network(picture, STYLE_TAPS)
-            return [moments(picture), *(moments(found[tap]) for tap in STYLE_TAPS)]
 
 
 def _photographs(folder: Path | None) -> Tensor:

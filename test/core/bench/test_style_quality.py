@@ -17,7 +17,7 @@ from muon_ad_core.errors import EngineError
 from muon_ad_core.metrics.lattice import lattice
 
 RATIOS = ("swd_ratio_johnson", "style_ratio_johnson", "content_ratio_johnson", "warp_ratio_johnson",
-          "smoothed_warp_ratio_johnson")  # fmt: skip
+          "frame_warp_ratio_johnson")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far pictures are from a style in the whole distribution of their colours and features, place left aside.
+
+Sliced Wasserstein distance (Heitz et al., 2021, "A Sliced Wasserstein Loss for Neural Texture Synthesis"): features of
+all positions are projected on directions and sorted, and the sorted values compared. Means and covariances alone (Gram
+matrices) are met by even hatching of the right energy; strokes need the tails, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from muon_ad_core.distill.features import SqueezeNetFeatures
+
+STYLE_TAPS = (1, 4, 7, 9)
+"""Layers of SqueezeNet 1.1 whose features are compared, besides the colours of the picture itself."""
+COLOURS = -1
+"""Stands for the picture's own colours where taps are named."""
+COLOUR_WEIGHT = 2.0
+"""Of the colours beside one tap."""
+DIRECTIONS = 96
+"""Fixed unit vectors for each tap; a training step looks along `SOME` of them."""
+SOME = 24
+BINS = 64
+"""Sorted values are averaged to so many."""
+MOST_POSITIONS = 4096
+"""Of larger pictures every second or third row and column is looked at, which tells as much."""
+Distribution = dict[int, Tensor]
+"""By tap: sorted projections (B, directions, BINS), float32."""
+
+
+def style_distribution(network: SqueezeNetFeatures, picture: Tensor) -> Distribution:
+    """What pictures are to come near to: the distribution of a style's picture (1, 3, H, W) in [-1, 1]."""
+    with torch.no_grad():
+        found = network(picture.contiguous(memory_format=torch.channels_last), STYLE_TAPS)
+        every = range(DIRECTIONS)
+        return {tap: _sorted(_features(tap, picture, found), tap, every) for tap in (COLOURS, *STYLE_TAPS)}
+
+
+def distribution_distance(
+    pictures: Tensor, found: Mapping[int, Tensor], targets: Sequence[Distribution], chosen: Sequence[int]
+) -> Tensor:
+    """Distances (B,) of pictures (B, 3, H, W) from one target each; 0 when equal, about 1 for a plain grey.
+
+    found: their features by STYLE_TAPS; chosen: indices of the directions that are compared, below DIRECTIONS. Squared
+    differences of sorted values, relative to the target's variance.
+    """
+    total = torch.zeros(len(targets))
+    for tap in (COLOURS, *STYLE_TAPS):
+        own = _sorted(_features(tap, pictures, found), tap, chosen)
+        wanted = torch.cat([target[tap][:, list(chosen)] for target in targets])
+        variance = (wanted - wanted.mean(dim=2, keepdim=True)).square().mean(dim=(1, 2)).clamp(min=1e-6)
+        weight = COLOUR_WEIGHT if tap == COLOURS else 1.0
+        total = total + weight * (own - wanted).square().mean(dim=(1, 2)) / variance
+    return total / (1 + len(STYLE_TAPS))
+
+
+def _features(tap: int, pictures: Tensor, found: Mapping[int, Tensor]) -> Tensor:
+    return pictures if tap == COLOURS else found[tap]
+
+
+def _sorted(features: Tensor, tap: int, chosen: Sequence[int]) -> Tensor:
+    """Features (B, C, H, W) along some directions, from the least to the largest: (B, len(chosen), BINS)."""
+    stride = math.ceil((features[0, 0].numel() / MOST_POSITIONS) ** 0.5)
+    positions = features[:, :, ::stride, ::stride].flatten(2).transpose(1, 2).float()
+    along = positions @ _directions(tap, features.shape[1])[list(chosen)].T
+    return F.adaptive_avg_pool1d(along.transpose(1, 2).contiguous().sort(dim=2).values, BINS)
+
+
+@cache
+def _directions(tap: int, channels: int) -> Tensor:
+    """Unit vectors (DIRECTIONS, channels), the same in every run."""
+    generator = torch.Generator().manual_seed(1000 * (tap + 1) + channels)
+    directions = torch.randn(DIRECTIONS, channels, generator=generator)
+    return directions / directions.norm(dim=1, keepdim=True)
