@@ -10,23 +10,19 @@ from muon_ad_core.errors import EngineError
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 SIZE = (320, 240)
-OWN_LEVELS = ("fast", "fine")
-"""Levels of the network whose weights a package holds."""
 EVERY_STYLE = 3
 """One style of so many is looked at."""
 
 
 def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     """Mean SSIM a level, and the lowest of them; None without PyTorch, or without the student's weights."""
-    # Levels of pruned students have weights of their own.
-    levels = [level for level in package.levels if level.name in OWN_LEVELS]
-    names = [f"ssim_int8_float_{level.name}" for level in levels]
+    names = [f"ssim_int8_float_{level.name}" for level in package.levels]
     if importlib.util.find_spec("torch") is None:
         return dict.fromkeys(["ssim_int8_float", *names])
-    from muon_ad_core.distill.student_package import load_student
+    from muon_ad_core.distill.student_package import named_exit
 
     try:
-        student = load_student(package).student
+        painters = [named_exit(package, level.name) for level in package.levels]
     except EngineError:
         return dict.fromkeys(["ssim_int8_float", *names])
     import cv2
@@ -48,11 +44,11 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
         for style in stylizer.style_names()[::EVERY_STYLE]:
             stylizer.set_style(style)
             code = torch.from_numpy(stylizer.code(style))[None]
-            for level, name in zip(levels, names):
-                stylizer.set_level(level.name)
+            for painter, name in zip(painters, names):
+                stylizer.set_level(painter.name)
                 with torch.no_grad():
-                    frame_code = code + student.context(to_tensor([photograph]))
-                    painted = to_picture(student(to_tensor([padded]), frame_code, level.name)[0])
+                    frame_code = code + painter.student.context(to_tensor([photograph]))
+                    painted = to_picture(painter.student(to_tensor([padded]), frame_code, painter.exit)[0])
                 expected = np.empty_like(photograph)
                 soften(painted[BORDER:-BORDER, BORDER:-BORDER], expected, softness_of(package))
                 found[name].append(ssim(stylizer.run(photograph), expected))

@@ -137,19 +137,20 @@ def _make_graphs(
     from muon_ad_core.compress.precision_plan import convolution_work, plan_precision
     from muon_ad_core.compress.quantise import CalibratedGraph
     from muon_ad_core.distill.student_graphs import PACKED_VGA, FidelityJudge, calibration_inputs, export_float_level
-    from muon_ad_core.distill.student_package import load_student
+    from muon_ad_core.distill.student_package import named_exit
     from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
     from muon_ad_core.engine.softening import softness_of
 
-    student, level = load_student(package).student, package.level(args.level)
+    painter, level = named_exit(package, args.level), package.level(args.level)
+    student = painter.student
     codes = load_file(package.path(package.manifest["styles_file"]))
     photographs = [picture for _, picture in evenly_chosen(named_pictures(args.photos, PHOTOGRAPHS), args.count)]
     floating, mixed = folder / "float.onnx", folder / "mixed.onnx"
-    export_float_level(student, args.level, floating)
+    export_float_level(student, painter.exit, floating)
     crops = _crops(photographs, args.calibration)
     calibrated = CalibratedGraph(floating, folder, calibration_inputs(student, codes, crops))
     squares = [resized(picture, (320, 320)) for picture in photographs]
-    judge = FidelityJudge(student, args.level, codes, squares, softness_of(package))
+    judge = FidelityJudge(student, painter.exit, codes, squares, softness_of(package))
     work = convolution_work(floating, {"pixels": PACKED_VGA, "code": (1, student.config.code)})
     plan = plan_precision(calibrated, lambda path: judge(OnnxRuntimeGraph(path, 1)), work, args.fidelity, folder)
     calibrated.write(mixed, [name for name in calibrated.convolutions if name not in plan.kept])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Add the levels of pruned students to the student that they were pruned from: one package, one code a style.
 
-A level of a package that lost 40 % is called fine_40 there.
+A level of a package that lost 40 % is called fine_40 there, unless --levels says otherwise.
 """
 
 from __future__ import annotations
@@ -14,6 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``muon-ad engine merge``."""
     parser.add_argument("engine", help="folder or name of the whole student's package")
     parser.add_argument("pruned", nargs="+", help="folders of what muon-ad train student --prune made of it")
+    parser.add_argument(
+        "--levels",
+        nargs="+",
+        default=[],
+        metavar="[NEW=]NAME",
+        help="levels of the result, for example fast=fast_40 fine (default: all)",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the result")
 
 
@@ -24,6 +31,6 @@ def run(args: argparse.Namespace) -> int:
 
     whole = EnginePackage.load(find_engine(args.engine))
     pruned = [EnginePackage.load(find_engine(name)) for name in args.pruned]
-    merged = merge_levels(whole, pruned, args.output)
+    merged = merge_levels(whole, pruned, args.output, args.levels)
     print(f"{args.output}: {', '.join(level.name for level in merged.levels)}")
     return 0

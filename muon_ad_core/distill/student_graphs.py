@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,14 +34,31 @@ REFERENCE_SIDE = 64
 FAST_ONLY = ("fast_head",)
 FINE_ONLY = ("up_half", "up_detail", "half_", "fine_head")
 """Beginnings of the names of parameters that one level has to itself."""
-FILES = (*(f"{level}.onnx" for level in LEVELS), REFERENCE_FILE)
-"""What `export_levels` writes."""
 Codes = Mapping[str, np.ndarray]
 Report = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class NamedExit:
+    """A level of a package: what it is called, the student that paints it, and which exit of it."""
+
+    name: str
+    student: Student
+    exit: Level
+
+
+def both_exits(student: Student) -> list[NamedExit]:
+    """The levels of a package of one student, which are called as its exits."""
+    return [NamedExit(level, student, level) for level in LEVELS]
+
+
+def written_files(exits: Sequence[NamedExit]) -> list[str]:
+    """What `export_levels` writes."""
+    return [*(f"{each.name}.onnx" for each in exits), REFERENCE_FILE]
+
+
 def export_levels(
-    student: Student,
+    exits: Sequence[NamedExit],
     codes: Codes,
     calibration: Callable[[], Iterable[np.ndarray]],
     validation: Sequence[np.ndarray],
@@ -49,21 +67,22 @@ def export_levels(
     fidelity: float | None = None,
     softness: float = 0.0,
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Write FILES into `target`; returns the manifest's levels and the metrics of their precision.
+    """Write `written_files` into `target`; returns the manifest's levels and the metrics of their precision.
 
-    codes: of the styles; calibration: makes the pictures whose activations set the ranges of INT8; validation:
-    pictures on which INT8 is compared with the float network; fidelity: SSIM to the float network that is wanted there,
-    for which sensitive layers stay in floating point (None: all layers are INT8); softness: of results when they are
-    compared, as the runtime softens them. Pictures are RGB uint8, sides multiples of 8.
+    exits: the levels, whose students share their codes; codes: of the styles; calibration: makes the pictures whose
+    activations set the ranges of INT8; validation: pictures on which INT8 is compared with the float network;
+    fidelity: SSIM to the float network that is wanted there, for which sensitive layers stay in floating point (None:
+    all layers are INT8); softness: of results when they are compared, as the runtime softens them. Pictures are RGB
+    uint8, sides multiples of 8.
     """
     levels, metrics = [], {}
-    for level in LEVELS:
-        report(f"exporting level {level}")
-        judge = FidelityJudge(student, level, codes, validation, softness)
-        entry, found = _export_level(student, level, codes, calibration(), judge, fidelity, target)
+    for each in exits:
+        report(f"exporting level {each.name}")
+        judge = FidelityJudge(each.student, each.exit, codes, validation, softness)
+        entry, found = _export_level(each, codes, calibration(), judge, fidelity, target)
         levels.append(entry)
-        metrics[f"ssim_int8_float_{level}"] = round(found, 4)
-    graphs: dict[str, Graph] = {level: _graph(target / f"{level}.onnx") for level in LEVELS}
+        metrics[f"ssim_int8_float_{each.name}"] = round(found, 4)
+    graphs: dict[str, Graph] = {each.name: _graph(target / f"{each.name}.onnx") for each in exits}
     save_file(reference_of(graphs, _reference_inputs(next(iter(codes.values())))), target / REFERENCE_FILE)
     return levels, metrics
 
@@ -78,8 +97,7 @@ def export_float_level(student: Student, level: Level, path: Path) -> int:
 
 
 def _export_level(
-    student: Student,
-    level: Level,
+    level: NamedExit,
     codes: Codes,
     calibration: Iterable[np.ndarray],
     judge: FidelityJudge,
@@ -87,21 +105,22 @@ def _export_level(
     target: Path,
 ) -> tuple[dict[str, Any], float]:
     """Entry of the manifest, and the graph's fidelity."""
+    student = level.student
     with tempfile.TemporaryDirectory() as folder:
         float_graph = Path(folder) / "float.onnx"
-        macs = export_float_level(student, level, float_graph)
+        macs = export_float_level(student, level.exit, float_graph)
         calibrated = CalibratedGraph(float_graph, Path(folder), calibration_inputs(student, codes, calibration))
         kept: tuple[str, ...] = ()
         if fidelity is not None:
             work = convolution_work(float_graph, {"pixels": PACKED_VGA, "code": (1, student.config.code)})
             kept = plan_precision(calibrated, lambda tried: judge(_graph(tried)), work, fidelity, Path(folder)).kept
-        graph = target / f"{level}.onnx"
+        graph = target / f"{level.name}.onnx"
         calibrated.write(graph, [name for name in calibrated.convolutions if name not in kept])
-    unused = FINE_ONLY if level == "fast" else FAST_ONLY
+    unused = FINE_ONLY if level.exit == "fast" else FAST_ONLY
     used = [p for name, p in student.named_parameters() if not name.startswith(unused)]
     entry = {
-        "name": level, "graph": graph.name, "precision": "mixed" if kept else "int8", "width": student.config.width,
-        "parameters": sum(p.numel() for p in used), "macs": macs,
+        "name": level.name, "graph": graph.name, "precision": "mixed" if kept else "int8",
+        "width": student.config.width, "parameters": sum(p.numel() for p in used), "macs": macs,
         "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK,
     }  # fmt: skip
     return entry | ({"float_layers": list(kept)} if kept else {}), judge(_graph(graph))

@@ -16,11 +16,19 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from muon_ad_core.compress.export import export_onnx
-from muon_ad_core.distill import student_graphs
 from muon_ad_core.distill.pictures import PhotoFolder, list_pictures, random_crop, read_picture
-from muon_ad_core.distill.student_graphs import Report, export_levels
+from muon_ad_core.distill.student_graphs import (
+    CALIBRATION_FRAMES,
+    CALIBRATION_SIDE,
+    NamedExit,
+    Report,
+    both_exits,
+    export_levels,
+    written_files,
+)
 from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
 from muon_ad_core.engine import frame_context, softening
+from muon_ad_core.engine.model_card import model_card
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
 from muon_ad_core.errors import EngineError, UserError
 from muon_ad_core.nets.student import LEVELS, StudentConfig
@@ -49,8 +57,9 @@ def write_student_package(
     codes = trainer.style_codes()
     recipe, photos = trainer.recipe, trainer.photos
     judges = _validation(validation or recipe.photos)
+    exits = both_exits(network.student)
     levels, metrics = export_levels(
-        network.student, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report,
+        exits, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report,
         softness=recipe.softness,
     )  # fmt: skip
     picture = torch.zeros(1, ENCODER_SIZE, ENCODER_SIZE, 3, dtype=torch.uint8)
@@ -64,8 +73,8 @@ def write_student_package(
     fields = _manifest(trainer, target.name, version, levels, metrics)
     if pruning:
         fields["pruning"] = dict(pruning)
-    (target / "README.md").write_text(_model_card(fields), encoding="utf-8")
-    files = [*student_graphs.FILES, "encoder.onnx", "styles.safetensors", CONTEXT_FILE, WEIGHTS_FILE, "README.md"]
+    (target / "README.md").write_text(model_card(fields), encoding="utf-8")
+    files = [*written_files(exits), "encoder.onnx", "styles.safetensors", CONTEXT_FILE, WEIGHTS_FILE, "README.md"]
     write_package(target, fields, files)
 
 
@@ -78,54 +87,69 @@ def export_again(
     be the package's own; fidelity: as of `export_levels`. Returns the metrics of INT8. Raises EngineError for a package
     without the student's weights.
     """
-    student = load_student(package).student
+    exits = [named_exit(package, level.name) for level in package.levels]
     codes = load_arrays(package.path(package.manifest["styles_file"]))
     with tempfile.TemporaryDirectory() as folder:
         pictures, judges = PhotoFolder(photos), _validation(photos)
         levels, metrics = export_levels(
-            student, codes, lambda: calibration_pictures(pictures), judges, Path(folder), report, fidelity,
+            exits, codes, lambda: calibration_pictures(pictures), judges, Path(folder), report, fidelity,
             softening.softness_of(package),
         )  # fmt: skip
         target.mkdir(parents=True, exist_ok=True)
         if target.resolve() != package.root.resolve():
             for file in package.manifest["files"]:
                 shutil.copyfile(package.root / file, target / file)
-        for file in student_graphs.FILES:
+        for file in written_files(exits):
             shutil.copyfile(Path(folder) / file, target / file)
     fields = {key: value for key, value in package.manifest.items() if key not in WRITTEN_BY_WRITE_PACKAGE}
-    # Levels that were merged in have graphs of other weights.
-    merged = [entry for entry in package.manifest["levels"] if entry["name"] not in LEVELS]
+    before = {entry["name"]: entry for entry in package.manifest["levels"]}
+    further = ("exit", "weights", "network", "pruning")  # of levels that were merged in
     fields |= {
-        "levels": sorted([*levels, *merged], key=lambda entry: int(entry["macs"])),
+        "levels": [{**entry, **{k: v for k, v in before[entry["name"]].items() if k in further}} for entry in levels],
         "metrics": {**package.manifest.get("metrics", {}), **metrics},
     }
-    (target / "README.md").write_text(_model_card(fields), encoding="utf-8")
-    write_package(target, fields, {*package.manifest["files"], *student_graphs.FILES, "README.md"} - {MANIFEST})
+    (target / "README.md").write_text(model_card(fields), encoding="utf-8")
+    write_package(target, fields, {*package.manifest["files"], *written_files(exits), "README.md"} - {MANIFEST})
     return metrics
 
 
-def load_student(package: EnginePackage) -> StyledStudent:
-    """Student and style encoder in float32 from a package's weights; raises EngineError when it has none that fit."""
-    if package.task != "style" or WEIGHTS_FILE not in package.manifest["files"] or "network" not in package.manifest:
+def load_student(package: EnginePackage, level: str | None = None) -> StyledStudent:
+    """Student and style encoder in float32 from a package's weights; raises EngineError when it has none that fit.
+
+    level: the student that paints it (default: the package's own, of which others may have been pruned).
+    """
+    file = (package.level(level).weights if level else "") or WEIGHTS_FILE
+    described: Mapping[str, Any] = package.manifest
+    if file != WEIGHTS_FILE:
+        described = next(entry for entry in package.manifest["levels"] if entry["name"] == level)
+    if package.task != "style" or file not in package.manifest["files"] or "network" not in described:
         raise EngineError(
             f"engine {package.name} holds no student's weights: choose one that muon-ad train student made"
         )
-    weights = {name: value.float() for name, value in load_file(package.path(WEIGHTS_FILE)).items()}
+    weights = {name: value.float() for name, value in load_file(package.path(file)).items()}
     try:
-        model = StyledStudent(StudentConfig.from_dict(package.manifest["network"]), len(weights["offsets"]))
+        model = StyledStudent(StudentConfig.from_dict(described["network"]), len(weights["offsets"]))
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise EngineError(
-            f"{package.root / WEIGHTS_FILE} does not fit the network of this release: train the student again"
+            f"{package.root / file} does not fit the network of this release: train the student again"
         ) from None
     return model.eval().requires_grad_(False)
+
+
+def named_exit(package: EnginePackage, level: str) -> NamedExit:
+    """A level with the student that paints it, in float32; raises EngineError as `load_student`."""
+    student, exit_name = load_student(package, level).student, package.level(level).exit or level
+    if exit_name not in LEVELS:
+        raise EngineError(f"level '{level}' of engine {package.name} is no exit of a student: export the engine again")
+    return NamedExit(level, student, exit_name)
 
 
 def calibration_pictures(photos: PhotoFolder, seed: int = 0) -> Iterator[np.ndarray]:
     """Crops of training photographs; seeded, so that an export can be repeated."""
     random = np.random.default_rng(seed)
-    for _ in range(student_graphs.CALIBRATION_FRAMES):
-        yield photos.draw(student_graphs.CALIBRATION_SIDE, random)
+    for _ in range(CALIBRATION_FRAMES):
+        yield photos.draw(CALIBRATION_SIDE, random)
 
 
 def _validation(folder: Path) -> list[np.ndarray]:
@@ -167,64 +191,3 @@ def _manifest(
         },
         "metrics": metrics,
     }
-
-
-def _further(training: Mapping[str, Any]) -> str:
-    """What a recipe adds to its losses, for the model card."""
-    parts = [
-        "; Muon for convolutions, AdamW for the rest" if training.get("optimizer", "muon") == "muon" else "; AdamW"
-    ]
-    if training.get("weights", {}).get("attention"):
-        parts.append(f"attention distillation from the teacher {training['teacher']}")
-    if training.get("projection"):
-        parts.append("style gradients projected where they conflict with the picture's")
-    return ", ".join(parts)
-
-
-def _model_card(fields: dict[str, Any]) -> str:
-    styles = "\n".join(
-        f"- `{s['name']}`: {s['artist'] or 'unknown artist'}, {s['work'] or s['name']}" for s in fields["styles"]
-    )
-    levels = "\n".join(
-        f"| {level['name']} | {level['precision']} | {level['parameters']:,} | {level['macs'] / 1e9:.2f} |"
-        for level in fields["levels"]
-    )
-    training = fields["training"]
-    metrics = "\n".join(f"- {name}: {value}" for name, value in fields["metrics"].items())
-    return f"""# {fields["name"]} {fields["version"]}
-
-{fields["description"]} Licence: {fields["licence"]}.
-
-| level | precision | parameters | GMAC at 640x480 |
-|---|---|---|---|
-{levels}
-
-## Styles
-{styles}
-
-A style is a code of {fields["code_length"]} numbers.
-
-## Training
-{training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
-pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
-pixels. Loss: sliced Wasserstein distance of SqueezeNet 1.1's features (style), its instance-normalised features
-(content), light and dark of the picture, a lattice penalty, and the difference between shifted views
-(steadiness){_further(training)}.
-{training["data_note"] or "Where the pictures come from was not noted."}
-No picture is part of the package. `weights.safetensors` (float16) lets the training go on.
-
-Train again (the recipe's other values are in `manifest.json`):
-
-    muon-ad train student --photos DIR --styles DIR --extra-styles DIR --features squeezenet1_1.safetensors \\
-        --ship {" ".join(style["name"] for style in fields["styles"])} \\
-        --steps {training["steps_done"]} --batch {training["batch"]} --run DIR
-
-## Metrics
-{metrics}
-
-## Limits
-Colours and strokes follow the picture of the style; large forms do not. Flat areas such as sky get regular hatching in
-some styles, and faint stripes along the border. Pictures that were not trained as styles (`load_style`) give their
-palette and contrast more than their strokes. Text and small faces are not kept readable. Frames are expected to be
-ordinary camera pictures; strong sensor noise is painted, too.
-"""

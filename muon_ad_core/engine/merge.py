@@ -5,50 +5,126 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from muon_ad_core.engine.model_card import model_card
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
 from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
 from muon_ad_core.errors import EngineError
 
+WEIGHTS_FILE = "weights.safetensors"
+CARD = "README.md"
 CODE_TOLERANCE = 0.05
 """Codes go through float16 when a student is pruned."""
 
 
-def merge_levels(whole: EnginePackage, pruned: Sequence[EnginePackage], target: Path) -> EnginePackage:
-    """Write a package with the whole student's levels and those of the pruned ones, named LEVEL_RATE (fine_40).
+@dataclass(frozen=True)
+class _Source:
+    """A level that the result may have: its package, its entry there, and what it is called."""
 
-    Levels come in the order of their multiply-accumulates, the fastest first. Raises EngineError for a package that is
-    not pruned, or whose style codes are not those of `whole`.
+    package: EnginePackage
+    entry: dict[str, Any]
+    name: str
+
+
+def merge_levels(
+    whole: EnginePackage, pruned: Sequence[EnginePackage], target: Path, levels: Sequence[str] = ()
+) -> EnginePackage:
+    """Write a package with levels of the whole student and of the pruned ones, which are named LEVEL_RATE (fine_40).
+
+    levels: which of them, as NAME, or NEW=NAME to call it otherwise (default: all). They come in the order of their
+    multiply-accumulates, the fastest first. Raises EngineError for a package that is not pruned, or whose style codes
+    are not those of `whole`, and for unknown levels or names that come twice.
     """
     if target.resolve() == whole.root.resolve():
         raise EngineError(f"{target} is the engine that levels are added to: name another folder for the result")
     _check(whole, pruned)
+    chosen = _chosen([*_own(whole), *(source for package in pruned for source in _of_pruned(package))], levels)
     target.mkdir(parents=True, exist_ok=True)
-    for file in whole.manifest["files"]:
+    graphs = {entry["graph"] for entry in whole.manifest["levels"]}
+    files = {file for file in whole.manifest["files"] if file not in graphs}
+    for file in files:
         shutil.copyfile(whole.root / file, target / file)
-    entries, files = list(whole.manifest["levels"]), set(whole.manifest["files"])
-    for package in pruned:
-        for entry in package.manifest["levels"]:
-            name = f"{entry['name']}_{round(100 * package.manifest['pruning']['rate'])}"
-            if any(other["name"] == name for other in entries):
-                raise EngineError(f"there would be two levels '{name}': merge one package of each rate")
-            graph = f"{name}.onnx"
-            shutil.copyfile(package.path(entry["graph"]), target / graph)
-            files.add(graph)
-            entries.append({**entry, "name": name, "graph": graph})
+    entries, metrics = [], _without_levels(whole.manifest.get("metrics", {}), whole)
+    for source in chosen:
+        entry, added = _copied(source, whole, target)
+        entries.append(entry)
+        files |= added
+        told = f"ssim_int8_float_{source.entry['name']}"
+        if told in source.package.manifest.get("metrics", {}):
+            metrics[f"ssim_int8_float_{source.name}"] = source.package.manifest["metrics"][told]
     entries.sort(key=lambda entry: int(entry["macs"]))
     if REFERENCE_FILE in files:
         inputs = {name: value for name, value in load_file(target / REFERENCE_FILE).items() if "/" not in name}
-        graphs = {entry["name"]: OnnxRuntimeGraph(target / entry["graph"], 1) for entry in entries}
-        save_file(reference_of(dict(graphs), inputs), target / REFERENCE_FILE)
+        opened = {entry["name"]: OnnxRuntimeGraph(target / entry["graph"], 1) for entry in entries}
+        save_file(reference_of(dict(opened), inputs), target / REFERENCE_FILE)
     kept = {key: value for key, value in whole.manifest.items() if key not in ("format", "format_version", "files")}
-    write_package(target, {**kept, "name": target.name, "levels": entries}, files - {MANIFEST})
+    fields = {**kept, "name": target.name, "levels": entries, "metrics": metrics}
+    if "training" in fields:
+        (target / CARD).write_text(model_card(fields), encoding="utf-8")
+    write_package(target, fields, files - {MANIFEST})
     return EnginePackage.load(target)
+
+
+def _own(whole: EnginePackage) -> list[_Source]:
+    return [_Source(whole, entry, entry["name"]) for entry in whole.manifest["levels"]]
+
+
+def _of_pruned(package: EnginePackage) -> list[_Source]:
+    rate = _rate(package)
+    return [_Source(package, entry, f"{entry['name']}_{rate}") for entry in package.manifest["levels"]]
+
+
+def _rate(package: EnginePackage) -> int:
+    return round(100 * package.manifest["pruning"]["rate"])
+
+
+def _chosen(sources: Sequence[_Source], levels: Sequence[str]) -> list[_Source]:
+    """The sources that `levels` asks for, under their new names."""
+    known: dict[str, _Source] = {}
+    for source in sources:
+        if source.name in known:
+            raise EngineError(f"there would be two levels '{source.name}': merge one package of each rate")
+        known[source.name] = source
+    chosen: dict[str, _Source] = {}
+    for wish in levels or known:
+        name, _, asked = wish.partition("=")
+        if (asked or name) not in known:
+            raise EngineError(f"there is no level '{asked or name}' to merge: choose of {', '.join(known)}")
+        if name in chosen:
+            raise EngineError(f"there would be two levels '{name}': name each once")
+        source = known[asked or name]
+        chosen[name] = _Source(source.package, source.entry, name)
+    return list(chosen.values())
+
+
+def _copied(source: _Source, whole: EnginePackage, target: Path) -> tuple[dict[str, Any], set[str]]:
+    """The level's entry in the result, and the files that were copied for it."""
+    graph = f"{source.name}.onnx"
+    shutil.copyfile(source.package.path(source.entry["graph"]), target / graph)
+    entry, files = {**source.entry, "name": source.name, "graph": graph}, {graph}
+    if source.name != source.entry["name"]:
+        entry.setdefault("exit", source.entry["name"])
+    if source.package is not whole:
+        manifest = source.package.manifest
+        entry["pruning"] = manifest["pruning"]
+        if WEIGHTS_FILE in manifest["files"]:
+            entry |= {"weights": f"weights_{_rate(source.package)}.safetensors", "network": manifest["network"]}
+            shutil.copyfile(source.package.path(WEIGHTS_FILE), target / entry["weights"])
+            files.add(entry["weights"])
+    return entry, files
+
+
+def _without_levels(metrics: dict[str, Any], package: EnginePackage) -> dict[str, Any]:
+    """Metrics that are of no single level."""
+    ends = tuple(f"_{level.name}" for level in package.levels)
+    return {name: value for name, value in metrics.items() if not name.endswith(ends)}
 
 
 def _check(whole: EnginePackage, pruned: Sequence[EnginePackage]) -> None:

@@ -32,7 +32,8 @@ class Level:
 
     width: channels of its body; parameters: weights; macs: multiply-accumulates of one 640x480 frame (style) or one
     network input (detection); input_block, output_block: pixels along one side of the blocks that are packed into
-    channels at the graph's input and output (1: not packed).
+    channels at the graph's input and output (1: not packed); exit: of the student that paints it, where the level is
+    called otherwise; weights: file of that student's weights, where they are not the package's own.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Level:
     macs: int
     input_block: int = 1
     output_block: int = 1
+    exit: str = ""
+    weights: str = ""
 
 
 @dataclass(frozen=True)

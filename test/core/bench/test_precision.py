@@ -16,7 +16,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 from muon_ad_core.bench.precision import FLOAT32, INT8, MIXED, describe, summarise  # noqa: E402
 from muon_ad_core.cli import main  # noqa: E402
-from muon_ad_core.distill.student_graphs import export_levels  # noqa: E402
+from muon_ad_core.distill.student_graphs import both_exits, export_levels  # noqa: E402
 from muon_ad_core.distill.student_trainer import StyledStudent  # noqa: E402
 from muon_ad_core.engine.package import write_package  # noqa: E402
 from muon_ad_core.nets.student import StudentConfig  # noqa: E402
@@ -31,7 +31,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = StyledStudent(StudentConfig(16, 1, 16, 16, 8), 1).eval()
     codes = {"plain": np.zeros(8, np.float32)}
     pictures = [np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8) for seed in range(3)]
-    levels, _ = export_levels(network.student, codes, lambda: pictures, pictures, root, lambda text: None)
+    levels, _ = export_levels(both_exits(network.student), codes, lambda: pictures, pictures, root, lambda text: None)
     save_arrays(codes, root / "styles.safetensors")
     save_file(
         {name: value.half().contiguous() for name, value in network.state_dict().items()}, root / "weights.safetensors"

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 pytest.importorskip("onnx", reason="the making wing needs onnx")
 
-from muon_ad_core.distill.student_graphs import FILES, export_levels  # noqa: E402
+from muon_ad_core.distill.student_graphs import both_exits, export_levels, written_files  # noqa: E402
 from muon_ad_core.nets.student import LEVELS, Student, StudentConfig  # noqa: E402
 
 
@@ -22,12 +22,13 @@ def test_sensitive_layers_stay_in_floating_point_on_request(
     torch.nn.init.normal_(student.context.second.weight)
     codes = {"a": np.zeros(8, np.float32), "b": np.ones(8, np.float32)}
     pictures = [np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8) for seed in range(2)]
+    exits = both_exits(student)
     levels, metrics = export_levels(
-        student, codes, lambda: pictures, pictures, tmp_path, lambda text: None, fidelity=fidelity
+        exits, codes, lambda: pictures, pictures, tmp_path, lambda text: None, fidelity=fidelity
     )
     assert [level["name"] for level in levels] == list(LEVELS)
     assert all(level["precision"] == precision for level in levels)
     assert all(bool(level.get("float_layers")) == (precision == "mixed") for level in levels)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written_files(exits))
     if precision == "mixed":  # every layer, and a picture is rounded to whole numbers all the same
         assert min(metrics.values()) > 0.995

@@ -48,6 +48,42 @@ def test_levels_are_added_and_checked(pruned: Path, tmp_path: Path, capsys: pyte
     assert np.array_equal(painted["fine_40"], painted["fast"]) and not np.array_equal(painted["fine"], painted["fast"])
 
 
+def test_levels_are_chosen_and_renamed(pruned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rewrite(pruned, pruning={"method": "gradual", "rate": 0.4})
+    command = ["engine", "merge", "student", str(pruned), "-o", str(tmp_path / "both"), "--levels"]
+    assert main([*command, "light=fine_40", "fine"]) == 0
+    package = EnginePackage.load(tmp_path / "both")
+    assert {level.name: level.exit for level in package.levels} == {"light": "fine", "fine": ""}
+    assert package.level("light").weights == "weights_40.safetensors"
+    assert not (package.root / "fast.onnx").exists()
+    card = (package.root / "README.md").read_text()
+    assert "| light | int8 |" in card and "| fast |" not in card
+    assert main([*command, "fast=fast_30"]) == 2
+    assert "no level 'fast_30' to merge: choose of fast, fine, fast_40, fine_40" in capsys.readouterr().err.replace(
+        "choose of fine, fast", "choose of fast, fine"
+    )
+    assert main([*command, "fast", "fast=fast_40"]) == 2
+    assert "two levels 'fast'" in capsys.readouterr().err
+
+
+def test_a_merged_level_has_the_weights_it_came_with(pruned: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
+    from muon_ad_core.distill.student_package import load_student, named_exit
+
+    weights = load_file(pruned / "weights.safetensors")
+    other = {name: value / 2 if name.startswith("student.body") else value for name, value in weights.items()}
+    save_file(other, pruned / "weights.safetensors")
+    rewrite(pruned, pruning={"method": "gradual", "rate": 0.4})
+    command = ["engine", "merge", "student", str(pruned), "-o", str(tmp_path / "both")]
+    assert main([*command, "--levels", "light=fine_40", "fine"]) == 0
+    package = EnginePackage.load(tmp_path / "both")
+    light, fine = named_exit(package, "light"), named_exit(package, "fine")
+    assert (light.exit, fine.exit) == ("fine", "fine")
+    name = "body.0.first.weight"
+    assert torch.allclose(light.student.state_dict()[name] * 2, fine.student.state_dict()[name], atol=1e-3)
+    assert torch.equal(load_student(package).student.state_dict()[name], fine.student.state_dict()[name])
+
+
 def test_strangers_are_refused(pruned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rewrite(pruned)
     assert main(["engine", "merge", "student", str(pruned), "-o", str(tmp_path / "both")]) == 2

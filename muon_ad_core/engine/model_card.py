@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model card of a student's package: what its manifest tells, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def model_card(fields: Mapping[str, Any]) -> str:
+    """The card (Markdown) of a student whose manifest has these fields."""
+    styles = "\n".join(
+        f"- `{s['name']}`: {s['artist'] or 'unknown artist'}, {s['work'] or s['name']}" for s in fields["styles"]
+    )
+    levels = "\n".join(
+        f"| {level['name']} | {level['precision']} | {level['parameters']:,} | {level['macs'] / 1e9:.2f} |"
+        for level in fields["levels"]
+    )
+    training = fields["training"]
+    metrics = "\n".join(f"- {name}: {value}" for name, value in fields["metrics"].items())
+    return f"""# {fields["name"]} {fields["version"]}
+
+{fields["description"]} Licence: {fields["licence"]}.
+
+| level | precision | parameters | GMAC at 640x480 |
+|---|---|---|---|
+{levels}
+
+## Styles
+{styles}
+
+A style is a code of {fields["code_length"]} numbers.
+
+## Training
+{training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
+pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
+pixels. Loss: sliced Wasserstein distance of SqueezeNet 1.1's features (style), its instance-normalised features
+(content), light and dark of the picture, a lattice penalty, and the difference between shifted views
+(steadiness){_further(training)}.
+{training["data_note"] or "Where the pictures come from was not noted."}
+No picture is part of the package. `weights.safetensors` (float16) lets the training go on.
+
+Train again (the recipe's other values are in `manifest.json`):
+
+    muon-ad train student --photos DIR --styles DIR --extra-styles DIR --features squeezenet1_1.safetensors \\
+        --ship {" ".join(style["name"] for style in fields["styles"])} \\
+        --steps {training["steps_done"]} --batch {training["batch"]} --run DIR
+
+## Metrics
+{metrics}
+
+## Limits
+Colours and strokes follow the picture of the style; large forms do not. Flat areas such as sky get regular hatching in
+some styles, and faint stripes along the border. Pictures that were not trained as styles (`load_style`) give their
+palette and contrast more than their strokes. Text and small faces are not kept readable. Frames are expected to be
+ordinary camera pictures; strong sensor noise is painted, too.
+"""
+
+
+def _further(training: Mapping[str, Any]) -> str:
+    """What a recipe adds to its losses, for the model card."""
+    parts = [
+        "; Muon for convolutions, AdamW for the rest" if training.get("optimizer", "muon") == "muon" else "; AdamW"
+    ]
+    if training.get("weights", {}).get("attention"):
+        parts.append(f"attention distillation from the teacher {training['teacher']}")
+    if training.get("projection"):
+        parts.append("style gradients projected where they conflict with the picture's")
+    return ", ".join(parts)
