@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frozen-codes", action="store_true", help="train neither encoder nor codes: styles stay those of --start"
     )
+    parser.add_argument(
+        "--code",
+        type=int,
+        metavar="LENGTH",
+        help="numbers of a style code (default 64, or the start package's); more of them leave room to refine styles",
+    )
     parser.add_argument("--width", type=int, help="channels of the body of a new student (default 128)")
     parser.add_argument(
         "--prune",
@@ -135,10 +141,13 @@ def _trainer(args: argparse.Namespace, recipe: StudentTraining, package: EngineP
         trainer.load(checkpoint)
         return trainer
     if package is None:
-        return StudentTrainer(replace(rest, network=StudentConfig(width=args.width or StudentConfig.width)))
+        config = StudentConfig(width=args.width or StudentConfig.width, code=args.code or StudentConfig.code)
+        return StudentTrainer(replace(rest, network=config))
+    from muon_ad_core.distill.longer_code import with_longer_code
     from muon_ad_core.distill.student_package import load_student
 
     model = load_student(package)
+    model = with_longer_code(model, args.code or model.student.config.code)
     shipped = [style["name"] for style in package.manifest["styles"]]
     if gradual:
         first = replace(recipe.part(GRADUAL_SHARE), network=model.student.config)

@@ -16,16 +16,9 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from muon_ad_core.compress.export import export_onnx
+from muon_ad_core.distill import student_graphs
 from muon_ad_core.distill.pictures import PhotoFolder, list_pictures, random_crop, read_picture
-from muon_ad_core.distill.student_graphs import (
-    CALIBRATION_FRAMES,
-    CALIBRATION_SIDE,
-    NamedExit,
-    Report,
-    both_exits,
-    export_levels,
-    written_files,
-)
+from muon_ad_core.distill.student_graphs import NamedExit, Report, both_exits, export_levels, written_files
 from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
 from muon_ad_core.engine import frame_context, softening
 from muon_ad_core.engine.model_card import model_card
@@ -148,8 +141,8 @@ def named_exit(package: EnginePackage, level: str) -> NamedExit:
 def calibration_pictures(photos: PhotoFolder, seed: int = 0) -> Iterator[np.ndarray]:
     """Crops of training photographs; seeded, so that an export can be repeated."""
     random = np.random.default_rng(seed)
-    for _ in range(CALIBRATION_FRAMES):
-        yield photos.draw(CALIBRATION_SIDE, random)
+    for _ in range(student_graphs.CALIBRATION_FRAMES):
+        yield photos.draw(student_graphs.CALIBRATION_SIDE, random)
 
 
 def _validation(folder: Path) -> list[np.ndarray]:

@@ -30,6 +30,8 @@ OUTPUT_BLOCK: dict[Level, int] = {"fast": 4, "fine": 2}
 START_NOISE = 0.1
 START_PAINT = 0.3
 """Before training: of the usual random weights, what is left beside the picture, and in what the body adds to it."""
+FILM_SPREAD = 0.04
+"""Standard deviation of what a number of the code adds to scales and shifts, before training."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class FiLM(nn.Module):
     def __init__(self, code: int, channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(code, 2 * channels)
-        nn.init.normal_(self.linear.weight, std=0.04)
+        nn.init.normal_(self.linear.weight, std=FILM_SPREAD)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, features: Tensor, code: Tensor) -> Tensor:

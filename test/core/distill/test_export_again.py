@@ -13,7 +13,7 @@ pytest.importorskip("onnx", reason="the making wing needs onnx")
 from skimage import data
 
 from muon_ad_core.cli import main
-from muon_ad_core.distill import student_package
+from muon_ad_core.distill import student_graphs
 from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.stylize import Stylizer
 
@@ -21,8 +21,8 @@ from muon_ad_core.stylize import Stylizer
 def test_a_student_is_exported_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(student_package, "CALIBRATION_FRAMES", 12)
-    monkeypatch.setattr(student_package, "CALIBRATION_SIDE", 128)
+    monkeypatch.setattr(student_graphs, "CALIBRATION_FRAMES", 12)
+    monkeypatch.setattr(student_graphs, "CALIBRATION_SIDE", 128)
     photos = tmp_path / "photos"
     photos.mkdir()
     for name, picture in (("a", data.astronaut()), ("b", data.chelsea()), ("c", data.coffee())):
