@@ -29,7 +29,7 @@ from muon_ad_core.bench.style_flicker import (
     smoothed_levels,
     warping_errors,
 )
-from muon_ad_core.bench.style_judging import Ledger, StyleJudge, describe, summarise, table
+from muon_ad_core.bench.style_judging import REFINED_UNSEEN, UNSEEN, Ledger, StyleJudge, describe, summarise, table
 from muon_ad_core.bench.style_peers import trained_johnson
 from muon_ad_core.bench.style_sheets import at_full_size, by_contender
 from muon_ad_core.distill.pictures import resize_long_side
@@ -82,16 +82,17 @@ def compare(
     contenders += [palette(pictures), photograph_itself()]
     judged, names = Comparison(), [contender.name for contender in contenders]
     ledgers, painted = _paint_all(contenders, photographs, pictures, network)
-    unseen: Mapping[str, Ledger] = {}
+    unseen: dict[str, Mapping[str, Ledger]] = {}
     if args.unseen is not None:
-        others = _unseen_styles(args.unseen, stylizer, len(pictures))
         levels = [*our_levels(stylizer, stylizer.levels())]
-        unseen, seen_painted = _paint_all(levels, photographs, others, network)
-        judged.sheets.append(_sheet_of(others, seen_painted, [each.name for each in levels], photographs[0][0]))
+        for how, others in _unseen_styles(args, stylizer, len(pictures)).items():
+            unseen[how], seen_painted = _paint_all(levels, photographs, others, network)
+            judged.sheets.append(_sheet_of(others, seen_painted, [each.name for each in levels], photographs[0][0]))
     painters = [*map(frame_by_frame, contenders), *smoothed_levels(stylizer, contenders, args.smoothing)]
     warping = _flicker(args, painters, list(pictures))
     rows = table(ledgers, warping)
-    judged.results = {"contenders": rows, "unseen": table(unseen, {}), "warping_errors": warping}
+    unseen_rows = {how: table(ledgers, {}) for how, ledgers in unseen.items()}
+    judged.results = {"contenders": rows, "unseen": unseen_rows, "warping_errors": warping}
     judged.text = [f"{len(pictures)} of {len(shipped)} styles, {len(photographs)} photographs", *describe(rows)]
     judged.text += ["", *_describe_smoothed(warping)]
     if args.references:
@@ -197,16 +198,26 @@ def style_pictures(folder: Path, shipped: Sequence[str]) -> dict[str, Pixels]:
     return {name: _style_view(found[name]) for name in shipped if name in found}
 
 
-def _unseen_styles(folder: Path, stylizer: Stylizer, count: int) -> dict[str, Pixels]:
-    """At most `count` pictures of the folder, made styles of the engine by one pass of its encoder."""
+def _unseen_styles(args: argparse.Namespace, stylizer: Stylizer, count: int) -> dict[str, dict[str, Pixels]]:
+    """At most `count` pictures that are no styles yet, made styles of the engine: by one pass of its encoder, and, with
+    --refine, refined after it under names of their own."""
     known = set(stylizer.style_names())
-    pictures = {}
-    for name, picture in evenly_chosen([p for p in named_pictures(folder, ()) if p[0] not in known], count):
+    chosen = evenly_chosen([p for p in named_pictures(args.unseen, ()) if p[0] not in known], count)
+    if len(chosen) < 2:
+        raise ParameterError(f"{args.unseen} has fewer than two pictures that are no style of the engine")
+    made: dict[str, dict[str, Pixels]] = {UNSEEN: {}}
+    for name, picture in chosen:
         stylizer.add_style(name, picture)
-        pictures[name] = _style_view(picture)
-    if len(pictures) < 2:
-        raise ParameterError(f"{folder} has fewer than two pictures that are no style of the engine")
-    return pictures
+        made[UNSEEN][name] = _style_view(picture)
+        if args.refine:
+            from muon_ad_core.distill.style_refinement import refine_style
+
+            code = stylizer.code(name)
+            refined = refine_style(stylizer.package, code, [picture], args.weights, args.refine)
+            print(f"{name}: refined in {refined.steps} steps, {refined.before:.3f} -> {refined.after:.3f}", flush=True)
+            stylizer.add_code(f"{name} refined", refined.code)
+            made.setdefault(REFINED_UNSEEN, {})[f"{name} refined"] = _style_view(picture)
+    return made
 
 
 def _sheet_of(styles: Mapping[str, Pixels], painted: Painting, names: Sequence[str], photograph: str) -> Picture:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from muon_ad_core.metrics.perceptual import PerceptualNetwork
 
 SWD = "sliced_wasserstein"
+UNSEEN, REFINED_UNSEEN = "unseen", "refined_unseen"
+"""Styles of pictures that are seen for the first time: by one pass of the encoder, and refined after it."""
 
 
 @dataclass
@@ -128,7 +130,7 @@ def table(
 def summarise(
     contenders: Sequence[Contender],
     ledgers: Mapping[str, Ledger],
-    unseen: Mapping[str, Ledger],
+    unseen: Mapping[str, Mapping[str, Ledger]],
     warping: Mapping[str, Mapping[str, float]],
 ) -> dict[str, float | None]:
     """The flat figures of each of our levels, with _LEVEL at their ends; None for what was not measured."""
@@ -144,8 +146,9 @@ def summarise(
             warps = [by[name] / by[JOHNSON] for by in warping.values() if JOHNSON in by]
             summary[f"{key}_johnson{end}"] = fmean(warps) if warps else None
         summary[f"lattice{end}"] = fmean(ledger.lattice)
-        other = unseen.get(contender.name)
-        summary[f"unseen_ratio{end}"] = _ratio(other.left[SWD], ledger.left[SWD]) if other else None
+        for key in (UNSEEN, REFINED_UNSEEN):
+            other = unseen.get(key, {}).get(contender.name)
+            summary[f"{key}_ratio{end}"] = _ratio(other.left[SWD], ledger.left[SWD]) if other else None
     return summary
 
 

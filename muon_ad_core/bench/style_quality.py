@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", default="640x480", metavar="WxH", help="size they are painted at (default: 640x480)")
     parser.add_argument("--styles", type=Path, metavar="FOLDER", help="pictures of the engine's styles, by their names")
     parser.add_argument("--unseen", type=Path, metavar="FOLDER", help="pictures that are no style of the training")
+    parser.add_argument(
+        "--refine", type=float, default=0.0, metavar="SECONDS", help="refine each of --unseen for so long, too"
+    )
     parser.add_argument("--johnson", type=Path, metavar="FOLDER", help="what muon-ad train johnson wrote")
     parser.add_argument("--frames", type=int, default=10, help="frames of each moving picture (default: %(default)s)")
     parser.add_argument("--smoothing", type=float, default=USUAL_SHARE, metavar="SHARE",
@@ -135,8 +138,8 @@ def _median_time(stylizer: Stylizer, photograph: Pixels) -> float:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.count < 1 or args.frames < 2 or args.references < 0:
-        raise ParameterError("--count must be at least 1, --frames at least 2, and --references not negative")
+    if args.count < 1 or args.frames < 2 or args.references < 0 or args.refine < 0:
+        raise ParameterError("--count must be at least 1, --frames at least 2, --references and --refine not negative")
     if not 0 <= args.smoothing <= 1:
         raise ParameterError(f"--smoothing must be from 0 to 1, not {args.smoothing:g}")
     if args.styles is not None and args.weights is None:

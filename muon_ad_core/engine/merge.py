@@ -114,9 +114,11 @@ def _copied(source: _Source, whole: EnginePackage, target: Path) -> tuple[dict[s
     if source.package is not whole:
         manifest = source.package.manifest
         entry["pruning"] = manifest["pruning"]
-        if WEIGHTS_FILE in manifest["files"]:
-            entry |= {"weights": f"weights_{_rate(source.package)}.safetensors", "network": manifest["network"]}
-            shutil.copyfile(source.package.path(WEIGHTS_FILE), target / entry["weights"])
+        weights = source.entry.get("weights") or WEIGHTS_FILE
+        if weights in manifest["files"]:
+            entry["weights"] = f"{Path(weights).stem}_{_rate(source.package)}.safetensors"
+            entry.setdefault("network", manifest["network"])
+            shutil.copyfile(source.package.path(weights), target / entry["weights"])
             files.add(entry["weights"])
     return entry, files
 

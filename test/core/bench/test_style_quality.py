@@ -20,6 +20,9 @@ RATIOS = ("swd_ratio_johnson", "style_ratio_johnson", "content_ratio_johnson", "
           "frame_warp_ratio_johnson")  # fmt: skip
 
 
+OTHERS = ("lattice", "unseen_ratio", "refined_unseen_ratio")
+
+
 @pytest.fixture(scope="module")
 def shipped() -> list[str]:
     try:
@@ -54,17 +57,18 @@ def test_peers_are_compared_at_equal_content(shipped: list[str], tmp_path: Path)
         _export_peer(tmp_path / "johnson" / name, torch)
     command = ["bench", "quality", "--size", "160x120", "--count", "2", "--frames", "2", "--styles",
                str(tmp_path / "styles"), "--unseen", str(tmp_path / "unseen"), "--johnson", str(tmp_path / "johnson"),
-               "--weights", str(weights), "--sheets", str(tmp_path / "sheets"),
+               "--weights", str(weights), "--refine", "2", "--sheets", str(tmp_path / "sheets"),
                "--json", str(tmp_path / "quality.json")]  # fmt: skip
     assert cli.main(command) == 0
     document = read_document(tmp_path / "quality.json")
     for end in ("_fast", "_fine"):
-        assert all(document["summary"][ratio + end] > 0 for ratio in (*RATIOS, "lattice", "unseen_ratio"))
+        assert all(document["summary"][ratio + end] > 0 for ratio in (*RATIOS, *OTHERS))
     warping = document["results"]["warping_errors"]["emulated pan"]
     assert {"Muon-AD fast smoothed", "Muon-AD fine smoothed"} < set(warping)
     assert warping["Muon-AD fine smoothed"] < warping["Muon-AD fine"]
     rows = document["results"]["contenders"]
-    assert {"Muon-AD fast", "Muon-AD fine", "Johnson", "palette", "photograph"} == set(rows)
+    levels = {f"Muon-AD {level.name}" for level in EnginePackage.load(find_engine("student")).levels}
+    assert levels | {"Johnson", "palette", "photograph"} == set(rows)
     assert rows["photograph"]["content"] == 0 and rows["photograph"]["ssim"] == pytest.approx(1)
     assert rows["photograph"]["sliced_wasserstein, left"] == pytest.approx(1)
     assert rows["palette"]["sliced_wasserstein, left"] < 1

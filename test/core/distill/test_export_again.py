@@ -29,8 +29,11 @@ def test_a_student_is_exported_again(
         cv2.imwrite(str(photos / f"{name}.png"), picture[..., ::-1])
     assert main(["engine", "export", "student", "--photos", str(photos), "-o", str(tmp_path / "new")]) == 0
     old, new = EnginePackage.load(find_engine("student")), EnginePackage.load(tmp_path / "new")
-    same = ("styles.safetensors", "weights.safetensors", "encoder.onnx")
+    same = [name for name in old.manifest["files"] if name.startswith(("styles", "weights", "encoder"))]
     assert all(old.manifest["files"][name] == new.manifest["files"][name] for name in same)
+    assert [(level.name, level.exit, level.weights) for level in new.levels] == [
+        (level.name, level.exit, level.weights) for level in old.levels
+    ]
     assert (new.name, new.version, new.manifest["styles"]) == (old.name, old.version, old.manifest["styles"])
     stylizers = Stylizer(old), Stylizer(new)
     painted = []
