@@ -48,6 +48,11 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
     losses.add_argument(
         "--projection", action="store_true", help="project the style's gradient where it conflicts with the picture's"
     )
+    losses.add_argument(
+        "--curriculum",
+        action="store_true",
+        help="the paper's three phases: style weight, gradient balance, learning rate",
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-note", default="", help="origin and licences of the pictures, for the model card")
@@ -70,7 +75,7 @@ def painting_recipe(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "photos": args.photos, "features": args.features, "steps": args.steps, "minutes": args.minutes,
         "batch": args.batch, "crop": args.crop, "max_shift": args.max_shift, "optimizer": args.optimizer,
-        "projection": args.projection,
+        "projection": args.projection, "curriculum": args.curriculum,
         "teacher": args.teacher, "seed": args.seed, "data_note": args.data_note, **rates,
         "weights": LossWeights(**{name: value for name, value in given.items() if value is not None}),
     }  # fmt: skip

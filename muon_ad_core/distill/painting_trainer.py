@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from muon_ad_core.distill.attention_lesson import AttentionLosses
+from muon_ad_core.distill.curriculum import rate_factor
 from muon_ad_core.distill.gradient_geometry import cosine, project_conflict
 from muon_ad_core.distill.muon import Muon
+from muon_ad_core.distill.painting_curriculum import PaintingCurriculum, is_last_phase
 from muon_ad_core.distill.painting_losses import STYLE_LOSSES, LossWeights, PerceptualLosses, Views, inside
 from muon_ad_core.distill.pictures import PhotoFolder, StylePicture, to_tensor
 from muon_ad_core.distill.training import TrainingRun
@@ -46,12 +48,12 @@ class PaintingTraining:
     style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop; margin:
     pixels along the border that no loss sees; softness: standard deviation in pixels of what softens a result before
     it is judged, as the runtime will; lr, adamw_lr: of Muon for convolutions and of AdamW for the rest (for all
-    with optimizer "adamw"); decay_share: last part of the run in which the rates fall to zero; noise: most sensor noise
-    added to a view; projection: project the style's gradient where it conflicts with what holds the picture; teacher:
-    of attention distillation, when its weight is not 0; weight_decay: of what AdamW trains; matrix_decay: of what Muon
-    trains, whose spectral norms settle at about 0.2 sqrt(longer side) / matrix_decay (with little of it, a network
-    without normalisation grows until its layers die); data_note: origin and licences of the pictures, for the model
-    card.
+    with optimizer "adamw"); decay_share: last part of the run in which the rates fall to zero; noise: most sensor
+    noise added to a view; projection: project the style's gradient where it conflicts with what holds the picture;
+    curriculum: the phases of `painting_curriculum`; teacher: of attention distillation, when its weight is not 0;
+    weight_decay: of what AdamW trains; matrix_decay: of what Muon trains, whose spectral norms settle at about
+    0.2 sqrt(longer side) / matrix_decay (with little of it, a network without normalisation grows until its layers
+    die); data_note: origin and licences of the pictures, for the model card.
     """
 
     photos: Path
@@ -73,6 +75,7 @@ class PaintingTraining:
     ema: float = 0.998
     weights: LossWeights = field(default_factory=LossWeights)
     projection: bool = False
+    curriculum: bool = False
     teacher: str = "teacher"
     noise: float = 0.03
     seed: int = 0
@@ -110,6 +113,7 @@ class PaintingTrainer(TrainingRun[Network]):
         self.style_pictures = [style.read() for style in styles]
         self._losses = PerceptualLosses(recipe.features, self.style_pictures, recipe.style_side, recipe.weights)
         self._attention = self._attention_losses() if recipe.weights.attention else None
+        self.curriculum = PaintingCurriculum() if recipe.curriculum else None
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(network, _optimizer(network, recipe), recipe.lr, recipe.steps, recipe.minutes, recipe.ema)
 
@@ -125,6 +129,8 @@ class PaintingTrainer(TrainingRun[Network]):
         losses = self.losses(self.network, np.random.default_rng((self.recipe.seed, self.step)))
         self.optimizer.zero_grad(set_to_none=True)
         conflict = self._backward(losses)
+        if self.curriculum is not None:
+            self.curriculum.observe(self.progress, float(_sum(losses, towards_style=True).detach()))
         nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
         self.optimizer.step()
         self.samples += self.recipe.batch
@@ -146,20 +152,35 @@ class PaintingTrainer(TrainingRun[Network]):
                 losses |= self._attention(painted, views, random)
         return losses
 
+    def further_state(self) -> dict[str, Any]:
+        return {"curriculum": self.curriculum.state_dict()} if self.curriculum is not None else {}
+
+    def load_further_state(self, state: dict[str, Any]) -> None:
+        if self.curriculum is not None:
+            self.curriculum.load_state_dict(state["curriculum"])
+
     def _backward(self, losses: dict[str, Tensor]) -> dict[str, float]:
         """Gradients of the weights; with projection, whether style and picture were in conflict."""
-        if not self.recipe.projection:
-            torch.stack(list(losses.values())).sum().backward()
+        towards, holding = _sum(losses, towards_style=True), _sum(losses, towards_style=False)
+        if self.curriculum is not None:
+            style_factor, picture_factor = self.curriculum.factors()
+            towards, holding = style_factor * towards, picture_factor * holding
+        balanced = self.curriculum is not None and is_last_phase(self.progress)
+        if not self.recipe.projection and not balanced:
+            (towards + holding).backward()
             return {}
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        towards = torch.stack([value for name, value in losses.items() if name in STYLE_LOSSES]).sum()
-        holding = torch.stack([value for name, value in losses.items() if name not in STYLE_LOSSES]).sum()
         style = _gradient(towards, trained, retain=True)
         picture = _gradient(holding, trained, retain=False)
-        conflict = bool(cosine(style, picture) < CONFLICT)
-        for parameter, a, b in zip(trained, project_conflict(style, picture, CONFLICT), picture, strict=True):
+        conflict = {}
+        if self.curriculum is not None and balanced:
+            style = self.curriculum.balanced(style, picture)
+        if self.recipe.projection:
+            conflict = {"conflict": float(cosine(style, picture) < CONFLICT)}
+            style = project_conflict(style, picture, CONFLICT)
+        for parameter, a, b in zip(trained, style, picture, strict=True):
             parameter.grad = (a + b)[0]
-        return {"conflict": float(conflict)}
+        return conflict
 
     def _draw_views(self, styles: list[int], random: np.random.Generator) -> Views:
         side = self.recipe.crop
@@ -178,9 +199,16 @@ class PaintingTrainer(TrainingRun[Network]):
         return AttentionLosses(load_teacher(recipe.teacher), self.style_pictures, recipe.style_side, recipe.weights)
 
     def _rate(self) -> float:
-        """Warm-up, constant, then linear to almost zero."""
+        """Warm-up, constant, then linear to almost zero; or as the curriculum says."""
         remaining = (1 - self.progress) / self.recipe.decay_share
-        return self.learning_rate * min(1.0, (self.step + 1) / WARM_UP_STEPS, max(remaining, LEAST_RATE))
+        left = max(remaining, LEAST_RATE) if self.curriculum is None else rate_factor(self.progress)
+        return self.learning_rate * min(1.0, (self.step + 1) / WARM_UP_STEPS, left)
+
+
+def _sum(losses: dict[str, Tensor], towards_style: bool) -> Tensor:
+    """Of the losses that pull towards the style, or of those that hold the picture."""
+    zero = torch.zeros(())
+    return sum((value for name, value in losses.items() if (name in STYLE_LOSSES) == towards_style), zero)
 
 
 def soft_clamp(painted: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from muon_ad_core.distill.painting_curriculum import is_last_phase
 from muon_ad_core.distill.painting_losses import Views
 from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTraining
 from muon_ad_core.distill.pictures import StylePicture, chosen_styles, list_styles, random_crop, to_tensor
@@ -106,6 +107,8 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
         slope = self._student_recipe.leak * max(0.0, 1 - self.progress / LEAK_SHARE)
         set_slope(self.network, slope)
         set_slope(self.average, slope)
+        if self.curriculum is not None and is_last_phase(self.progress):
+            self.network.encoder.requires_grad_(False)
         return super().update()
 
     @property

@@ -87,6 +87,13 @@ class TrainingRun(ABC, Generic[Network]):
         """Further modules that a checkpoint holds."""
         return {}
 
+    def further_state(self) -> dict[str, Any]:
+        """What else a checkpoint holds: plain values and tensors, for `load_further_state`."""
+        return {}
+
+    def load_further_state(self, state: dict[str, Any]) -> None:
+        """Go on from `further_state`."""
+
     def save(self, file: Path) -> None:
         """Write the whole state, atomically."""
         state = {
@@ -95,6 +102,7 @@ class TrainingRun(ABC, Generic[Network]):
             "average": self.average.state_dict(),
             "parts": {name: part.state_dict() for name, part in self.parts().items()},
             "optimizer": self.optimizer.state_dict(),
+            "further": self.further_state(),
             "step": self.step,
             "seconds": self.seconds,
             "samples": self.samples,
@@ -114,6 +122,7 @@ class TrainingRun(ABC, Generic[Network]):
             for name, part in self.parts().items():
                 part.load_state_dict(state["parts"][name])
             self.optimizer.load_state_dict(state["optimizer"])
+            self.load_further_state(state["further"])
         except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise UserError(f"cannot resume from {file}, it is damaged: delete it to start again.") from error
         self.step = state["step"]

@@ -2,6 +2,7 @@
 """The student trainer on made pictures and a feature network with random weights: learns, resumes, packages."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,33 @@ def test_resumed_run_equals_an_uninterrupted_one(painting_data: Path, tmp_path: 
     assert resumed.step == 3
     run(resumed)
     assert torch.equal(weights_of(whole), weights_of(resumed))
+
+
+def test_a_run_with_curriculum_resumes_in_any_phase(painting_data: Path, tmp_path: Path) -> None:
+    recipe = training(painting_data, 8, curriculum=True)
+    whole = StudentTrainer(recipe)
+    run(whole)
+    for done in (2, 6):
+        begun = StudentTrainer(recipe)
+        for _ in range(done):
+            begun.advance()
+        begun.save(tmp_path / "checkpoint.pt")
+        resumed = StudentTrainer(recipe)
+        resumed.load(tmp_path / "checkpoint.pt")
+        run(resumed)
+        assert torch.equal(weights_of(whole), weights_of(resumed))
+
+
+def test_the_encoder_rests_in_the_last_phase(painting_data: Path) -> None:
+    trainer = StudentTrainer(training(painting_data, 8, curriculum=True))
+    encoders, bodies = [], []
+    for _ in range(8):
+        trainer.advance()
+        encoders.append(trainer.network.encoder.output.weight.detach().clone())
+        bodies.append(trainer.network.student.body[0].first.weight.detach().clone())
+    moved = [not torch.equal(a, b) for a, b in pairwise(encoders)]
+    assert moved == [True] * 3 + [False] * 4  # phase 3 begins with the fifth of eight steps
+    assert not torch.equal(bodies[-2], bodies[-1])
 
 
 def test_what_is_finished_is_plain_and_paints_the_same(painting_data: Path) -> None:
