@@ -40,28 +40,35 @@ class SceneSmoother:
         self._flow = np.empty((*small, 2), np.float32)
         self._changed = np.empty((height, width), np.uint8)
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._moved_by = (0.0, 0.0)
         self._has_previous = False
 
     def forget(self) -> None:
         """The next frame begins a new sequence."""
         self._has_previous = False
 
-    def smooth(self, frame: np.ndarray, painted: np.ndarray, share: float) -> None:
-        """Blend the previous result into `painted` in place; frame: its input, RGB uint8 of the same size."""
+    def follow(self, frame: np.ndarray) -> tuple[float, float]:
+        """Take in the next frame, RGB uint8; pixels (x, y) by which the scene has moved since the one before."""
         cv2.resize(frame, self._half.shape[1::-1], dst=self._half, interpolation=cv2.INTER_AREA)
         cv2.resize(self._half, self._small.shape[1::-1], dst=self._small, interpolation=cv2.INTER_AREA)
         cv2.cvtColor(self._small, cv2.COLOR_RGB2GRAY, dst=self._grey)
+        self._moved_by = self._motion() if self._has_previous else (0.0, 0.0)
         if self._has_previous:
-            x, y = self._motion()
-            self._find_changed(x, y)
+            self._find_changed(*self._moved_by)
+        self._small, self._previous_small = self._previous_small, self._small
+        self._grey, self._previous_grey = self._previous_grey, self._grey
+        return self._moved_by
+
+    def smooth(self, painted: np.ndarray, share: float) -> None:
+        """Blend the previous result into what was painted of the frame that was taken in last, in place."""
+        if self._has_previous:
+            x, y = self._moved_by
             kept = self._previous
             if x or y:
                 share = min(share, MOST_MOVING)
-                kept = self._follow(x, y)
+                kept = self._displaced(x, y)
             cv2.copyTo(painted, self._changed, kept)
             cv2.addWeighted(kept, share, painted, 1 - share, 0, dst=painted)
-        self._small, self._previous_small = self._previous_small, self._small
-        self._grey, self._previous_grey = self._previous_grey, self._grey
         np.copyto(self._previous, painted)
         self._has_previous = True
 
@@ -89,7 +96,7 @@ class SceneSmoother:
         change = cv2.blur(cv2.max(cv2.max(red, green), blue), (5, 5))
         cv2.threshold(cv2.resize(change, self._changed.shape[::-1]), CHANGED, 255, cv2.THRESH_BINARY, dst=self._changed)
 
-    def _follow(self, x: float, y: float) -> np.ndarray:
+    def _displaced(self, x: float, y: float) -> np.ndarray:
         """The previous result moved by (x, y), bilinear; what came in at the border counts as changed."""
         height, width = self._previous.shape[:2]
         columns, left, right = _neighbours(x, width)

@@ -12,6 +12,7 @@ import numpy as np
 
 from muon_ad_core.engine.frame_context import load_context
 from muon_ad_core.engine.frames import BORDER, central_square, check_frame, fill_padded, pack, unpack
+from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.engine.self_check import check_graph
@@ -28,14 +29,17 @@ MULTIPLE = 8
 class _Buffers:
     """Everything a batch of frames of one size needs, allocated once.
 
-    padded: the frames with their borders; packed: the network's input; painted: one result, unpacked, with its
-    border; outputs: what is returned; smoother: of a single frame's sequence.
+    padded: the frames with their borders; grained: one of them with grain; packed: the network's input; painted: one
+    result, unpacked, with its border; outputs: what is returned; grain: None where the engine asks for none; smoother:
+    of a single frame's sequence.
     """
 
     padded: np.ndarray
+    grained: np.ndarray
     packed: np.ndarray
     painted: np.ndarray
     outputs: list[np.ndarray]
+    grain: Grain | None
     smoother: SceneSmoother
 
 
@@ -64,10 +68,11 @@ class Stylizer:
         self._encoder = open_graph(package.path(package.manifest["encoder"]), self.backend, 1)
         self._encoder_size = int(package.manifest["encoder_size"])
         self._context = load_context(package)
-        self._softness = softness_of(package)
+        self._softness, self._grain = softness_of(package), grain_of(package)
         self._codes: dict[str, np.ndarray] = user_codes(package) | shipped_codes(package)
         self._lock = threading.Lock()
         self._buffers: _Buffers | None = None
+        self._place = (0.0, 0.0)
         self._strength = 1.0
         self._smoothing = 0.0
         self._level = package.levels[0]
@@ -114,7 +119,10 @@ class Stylizer:
             graph.set_urgent(urgent)
 
     def set_temporal_smoothing(self, smoothing: float) -> None:
-        """Share of the previous picture that is kept where the input stands still. ParameterError outside 0..1."""
+        """Share of the previous picture that is kept, moved with the scene; 0: every frame is by itself.
+
+        Raises ParameterError outside 0..1.
+        """
         _check_share("temporal_smoothing", smoothing)
         self._smoothing = smoothing
         self._forget_previous()
@@ -156,16 +164,26 @@ class Stylizer:
         self._level = chosen
         buffers.smoother.forget()
 
-    def run(self, frame: np.ndarray, encoding: str = "rgb8", scene: np.ndarray | None = None) -> np.ndarray:
+    def run(
+        self,
+        frame: np.ndarray,
+        encoding: str = "rgb8",
+        scene: np.ndarray | None = None,
+        origin: tuple[int, int] = (0, 0),
+    ) -> np.ndarray:
         """Stylise one frame of any size and strides; the result, RGB uint8 (H, W, 3), is valid until the next run.
 
-        encoding: rgb8, bgr8, rgba8 or bgra8; scene: RGB uint8 picture that the frame is a piece of. Raises
-        ParameterError for anything else.
+        encoding: rgb8, bgr8, rgba8 or bgra8; scene: RGB uint8 picture that the frame is a piece of; origin: row and
+        column of it at which the frame begins. Raises ParameterError for anything else.
         """
-        return self.run_batch([frame], encoding, scene)[0]
+        return self.run_batch([frame], encoding, scene, origin)[0]
 
     def run_batch(
-        self, frames: Sequence[np.ndarray], encoding: str = "rgb8", scene: np.ndarray | None = None
+        self,
+        frames: Sequence[np.ndarray],
+        encoding: str = "rgb8",
+        scene: np.ndarray | None = None,
+        origin: tuple[int, int] = (0, 0),
     ) -> list[np.ndarray]:
         """Stylise frames of one size in one pass of the network, as `run` does one.
 
@@ -184,8 +202,13 @@ class Stylizer:
         if self._strength == 0:
             self._forget_previous()
             return inputs
+        smoothed = self._smoothing > 0 and len(frames) == 1
+        if smoothed:
+            x, y = buffers.smoother.follow(inputs[0])
+            self._place = self._place[0] - y, self._place[1] - x
         for index, padded in enumerate(buffers.padded):
-            pack(padded, buffers.packed[index : index + 1], self._level.input_block)
+            seen = self._with_grain(buffers, padded, origin)
+            pack(seen, buffers.packed[index : index + 1], self._level.input_block)
         whole = inputs if _mirrored(frames[0]) else list(buffers.padded)
         painted = self._infer(buffers, whole if scene is None else [scene] * len(frames))
         for index, (rgb, output) in enumerate(zip(inputs, buffers.outputs)):
@@ -194,15 +217,24 @@ class Stylizer:
             soften(inside, output, self._softness)
             if self._strength < 1:
                 cv2.addWeighted(output, self._strength, rgb, 1 - self._strength, 0, dst=output)
-        if self._smoothing > 0 and len(frames) == 1:
-            buffers.smoother.smooth(inputs[0], buffers.outputs[0], self._smoothing)
+        if smoothed:
+            buffers.smoother.smooth(buffers.outputs[0], self._smoothing)
         return list(buffers.outputs)
 
     def _prepare(self, size: tuple[int, int, int]) -> _Buffers:
         """The buffers for a batch of (frames, height, width)."""
         if self._buffers is None or (len(self._buffers.outputs), *self._buffers.outputs[0].shape[:2]) != size:
-            self._buffers = _allocate(*size, self._level.input_block)
+            self._buffers = _allocate(*size, self._level.input_block, self._grain)
+            self._place = (0.0, 0.0)
         return self._buffers
+
+    def _with_grain(self, buffers: _Buffers, padded: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
+        """The padded frame with the grain that lies where it looks."""
+        if buffers.grain is None:
+            return padded
+        row, column = (round(place) + begin for place, begin in zip(self._place, origin))
+        buffers.grain.add(padded, buffers.grained, row, column)
+        return buffers.grained
 
     def _infer(self, buffers: _Buffers, scenes: Iterable[np.ndarray]) -> np.ndarray:
         """Run the network on packed frames; scenes: what each is a piece of."""
@@ -214,6 +246,7 @@ class Stylizer:
         return self._active_code if self._context is None else self._active_code + self._context(frame)
 
     def _forget_previous(self) -> None:
+        self._place = (0.0, 0.0)
         if self._buffers is not None:
             self._buffers.smoother.forget()
 
@@ -223,14 +256,16 @@ def _mirrored(frame: np.ndarray) -> bool:
     return min(frame.shape[:2]) > 2 * BORDER + MULTIPLE
 
 
-def _allocate(count: int, height: int, width: int, block: int) -> _Buffers:
+def _allocate(count: int, height: int, width: int, block: int, grain: float) -> _Buffers:
     rows = -(-(height + 2 * BORDER) // MULTIPLE) * MULTIPLE
     columns = -(-(width + 2 * BORDER) // MULTIPLE) * MULTIPLE
     return _Buffers(
         padded=np.empty((count, rows, columns, 3), np.uint8),
+        grained=np.empty((rows, columns, 3), np.uint8),
         packed=np.empty((count, rows // block, columns // block, 3 * block * block), np.uint8),
         painted=np.empty((rows, columns, 3), np.uint8),
         outputs=[np.empty((height, width, 3), np.uint8) for _ in range(count)],
+        grain=Grain(grain, rows, columns) if grain else None,
         smoother=SceneSmoother(height, width),
     )
 

@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frozen-codes", action="store_true", help="train neither encoder nor codes: styles stay those of --start"
     )
     parser.add_argument(
+        "--exits",
+        nargs="+",
+        choices=("fast", "fine"),
+        default=("fast", "fine"),
+        help="exits of the network that are trained, where others take the place of one (default: both)",
+    )
+    parser.add_argument(
         "--code",
         type=int,
         metavar="LENGTH",
@@ -118,6 +125,7 @@ def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentT
         shipped=names,
         frozen_codes=frozen,
         palettes=args.palettes,
+        levels=tuple(args.exits),
         leak=0.0 if package else StudentTraining.leak,  # what was trained runs without
         standardised=package is None,
         **painting_recipe(args),

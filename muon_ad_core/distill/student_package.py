@@ -20,7 +20,7 @@ from muon_ad_core.distill import student_graphs
 from muon_ad_core.distill.pictures import PhotoFolder, list_pictures, random_crop, read_picture
 from muon_ad_core.distill.student_graphs import NamedExit, Report, both_exits, export_levels, written_files
 from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
-from muon_ad_core.engine import frame_context, softening
+from muon_ad_core.engine import frame_context, grain, softening
 from muon_ad_core.engine.model_card import model_card
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
 from muon_ad_core.errors import EngineError, UserError
@@ -172,6 +172,7 @@ def _manifest(
         "encoder_size": ENCODER_SIZE,
         frame_context.FIELD: CONTEXT_FILE,
         softening.FIELD: trainer.recipe.softness,
+        grain.FIELD: trainer.grain,
         "styles_file": "styles.safetensors",
         "styles": [{"name": style.name, "artist": style.artist, "work": style.work} for style in styles],
         "training": {

@@ -17,11 +17,11 @@ from muon_ad_core.distill.painting_losses import Views
 from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTraining
 from muon_ad_core.distill.pictures import StylePicture, chosen_styles, list_styles, random_crop, to_tensor
 from muon_ad_core.distill.weight_standardisation import plain_state, standardise
-from muon_ad_core.engine import softening
+from muon_ad_core.engine import grain, softening
 from muon_ad_core.engine.frames import BORDER, central_square
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.rectifier import set_slope
-from muon_ad_core.nets.student import LEVELS, Student, StudentConfig
+from muon_ad_core.nets.student import LEVELS, Level, Student, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, StyleEncoder
 
 LEAK_SHARE = 0.7
@@ -38,10 +38,10 @@ class StudentTraining(PaintingTraining):
     `shipped_share`, the rest teach the encoder what styles are); palettes: how many more styles each picture that does
     not ship gives, with its colour channels in another order, at most 5; frozen_codes: encoder, offsets and context are
     not trained, so that codes stay those of the student that the run started from; margin: as the runtime adds and
-    takes away; softness: as the package tells the runtime; leak: slope below zero of all rectifiers when the run begins
-    (without it, most units of the body had no gradient left after 1,300 steps), which it loses on the way;
-    standardised: whether filters are (see `weight_standardisation`), but for those that begin as the picture's
-    patterns.
+    takes away; softness: as the package tells the runtime; grain: likewise, in grey levels; leak: slope below zero of
+    all rectifiers when the run begins (without it, most units of the body had no gradient left after 1,300 steps),
+    which it loses on the way; standardised: whether filters are (see `weight_standardisation`), but for those that
+    begin as the picture's patterns; levels: exits that are trained.
     """
 
     styles: Path
@@ -52,8 +52,10 @@ class StudentTraining(PaintingTraining):
     palettes: int = 0
     margin: int = BORDER
     softness: float = softening.USUAL
+    grain: float = grain.USUAL
     leak: float = 0.1
     standardised: bool = True
+    levels: tuple[Level, ...] = LEVELS
     network: StudentConfig = field(default_factory=StudentConfig)
 
     def describe(self) -> dict[str, Any]:
@@ -112,6 +114,11 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
         return super().update()
 
     @property
+    def grain(self) -> float:
+        """What pictures get before they are painted, in grey levels."""
+        return self._student_recipe.grain
+
+    @property
     def shipped(self) -> list[str]:
         """Names of the styles that go into the package."""
         return self._student_recipe.shipped
@@ -156,18 +163,20 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
         return indices
 
     def paint(self, network: StyledStudent, views: Views, random: np.random.Generator) -> Tensor:
-        """Both views of every photograph, one half of the photographs at each level, turn about."""
+        """Both views of every photograph, equally many photographs at each level, turn about."""
         # One context for both views: a camera's motion hardly changes the scene as a whole.
         codes = self._codes(network, views, random) + network.student.context(views.first)
-        half = len(views.first) // 2
-        levels = LEVELS if self.step % 2 else LEVELS[::-1]
+        first, second = with_grain(views, self._student_recipe.grain, random)
+        levels, count = self._student_recipe.levels, len(first)
         painted: list[list[Tensor]] = [[], []]
-        for level, part in zip(levels, (slice(0, half), slice(half, None)), strict=True):
-            pictures = torch.cat([views.first[part], views.second[part]])
+        for index in range(len(levels)):
+            level = levels[(index + self.step + 1) % len(levels)]
+            part = slice(index * count // len(levels), (index + 1) * count // len(levels))
+            pictures = torch.cat([first[part], second[part]])
             if len(pictures):
-                first, second = network.student(pictures, codes[part].repeat(2, 1), level).chunk(2)
-                painted[0].append(first)
-                painted[1].append(second)
+                both = network.student(pictures, codes[part].repeat(2, 1), level).chunk(2)
+                for view, one in zip(painted, both, strict=True):
+                    view.append(one)
         return torch.cat(painted[0] + painted[1])
 
     def _codes(self, network: StyledStudent, views: Views, random: np.random.Generator) -> Tensor:
@@ -179,6 +188,27 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
     def _coded(self, random: np.random.Generator) -> bool:
         """With frozen codes the offset is always added: the code that ships is the one that the student serves."""
         return self._student_recipe.frozen_codes or random.random() < CODED_SHARE
+
+
+def with_grain(views: Views, spread: float, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Both views with grain that belongs to the scene (see `engine.grain`), for each photograph another part of it."""
+    if not spread:
+        return views.first, views.second
+    tile = (torch.from_numpy(grain.grain_tile(spread).astype(np.float32)) - grain.MIDDLE) / 127.5
+    count, _, height, width = views.first.shape
+    starts = random.integers(0, grain.PERIOD, (count, 2))
+
+    def seen(pictures: Tensor, shift: tuple[int, int]) -> Tensor:
+        parts = []
+        for start in starts:
+            rows, columns = (
+                torch.arange(side) + int(begin) + moved
+                for side, begin, moved in zip((height, width), start, shift, strict=True)
+            )
+            parts.append(tile[rows % grain.PERIOD][:, columns % grain.PERIOD])
+        return (pictures + torch.stack(parts)[:, None]).clamp(-1, 1)
+
+    return seen(views.first, (0, 0)), seen(views.second, views.shift)
 
 
 def _paints(name: str) -> bool:

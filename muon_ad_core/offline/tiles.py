@@ -27,7 +27,7 @@ def stylize_picture(stylizer: Stylizer, picture: np.ndarray) -> np.ndarray:
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
             rows, columns = _reach(top, height), _reach(left, width)
-            painted = stylizer.run(picture[rows, columns], scene=picture)
+            painted = stylizer.run(picture[rows, columns], scene=picture, origin=(rows.start, columns.start))
             bottom, right = min(top + TILE, height), min(left + TILE, width)
             result[top:bottom, left:right] = painted[
                 top - rows.start : bottom - rows.start, left - columns.start : right - columns.start

@@ -33,7 +33,8 @@ def smoothed(frames: list[Pixels], painted: list[Pixels], share: float) -> list[
     smoother = SceneSmoother(*frames[0].shape[:2])
     results = [picture.copy() for picture in painted]
     for frame, result in zip(frames, results):
-        smoother.smooth(frame, result, share)
+        smoother.follow(frame)
+        smoother.smooth(result, share)
     return results
 
 
@@ -91,8 +92,10 @@ def test_any_size(shape: tuple[int, int]) -> None:
 def test_what_was_forgotten_does_not_show() -> None:
     smoother = SceneSmoother(*SIZE[::-1])
     frame = view(0, 0)
-    smoother.smooth(frame, np.full_like(frame, 20), 0.9)
+    smoother.follow(frame)
+    smoother.smooth(np.full_like(frame, 20), 0.9)
     smoother.forget()
     result = np.full_like(frame, 220)
-    smoother.smooth(frame, result, 0.9)
+    assert smoother.follow(view(2, 0)) == (0, 0)
+    smoother.smooth(result, 0.9)
     assert np.all(result == 220)
