@@ -31,6 +31,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
 
     from muon_ad_core.distill.pictures import to_picture, to_tensor
     from muon_ad_core.engine.frames import BORDER
+    from muon_ad_core.engine.grain import Grain, grain_of
     from muon_ad_core.engine.softening import soften, softness_of
     from muon_ad_core.metrics.image import ssim
     from muon_ad_core.sources.photographs import load_photograph
@@ -41,6 +42,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     for file in PHOTOGRAPHS:
         photograph = cv2.resize(load_photograph(file), SIZE, interpolation=cv2.INTER_AREA)
         padded = cv2.copyMakeBorder(photograph, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REFLECT_101)
+        Grain(grain_of(package), *padded.shape[:2]).add(padded, padded)
         for style in stylizer.style_names()[::EVERY_STYLE]:
             stylizer.set_style(style)
             code = torch.from_numpy(stylizer.code(style))[None]

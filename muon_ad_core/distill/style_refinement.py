@@ -24,6 +24,7 @@ from muon_ad_core.distill.painting_losses import CONTENT_TAP
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
 from muon_ad_core.distill.student_package import load_student
 from muon_ad_core.engine.frames import central_square
+from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.student import Student
@@ -67,6 +68,20 @@ class Refinement:
         return self.after < self.before
 
 
+@dataclass(frozen=True)
+class Photographs:
+    """Pictures (B, 3, SIDE, SIDE) as they are, and with the grain that they get before they are painted."""
+
+    plain: Tensor
+    grained: Tensor
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def __getitem__(self, which: slice) -> Photographs:
+        return Photographs(self.plain[which], self.grained[which])
+
+
 def refine_style(
     package: EnginePackage,
     code: np.ndarray,
@@ -84,7 +99,7 @@ def refine_style(
     began = clock()
     student, network = load_student(package).student, load_feature_network(features)
     objective = _Objective(student, network, pictures)
-    photographs = _photographs(photos)
+    photographs = _photographs(photos, grain_of(package))
     judges, taught = photographs[:JUDGES], photographs[JUDGES:]
     start = torch.from_numpy(np.ascontiguousarray(code, np.float32))[None]
     refined = start.clone().requires_grad_()
@@ -118,13 +133,13 @@ class _Objective:
         self._student, self._network = student, network
         self._targets = [style_distribution(network, to_tensor([resize_long_side(p, STYLE_SIDE)])) for p in pictures]
 
-    def __call__(self, photographs: Tensor, code: Tensor) -> Tensor:
-        """Mean over photographs (B, 3, SIDE, SIDE) and style pictures, at the finest level."""
-        codes = code + self._student.context(photographs)
-        painted = self._student(photographs, codes, "fine").clamp(-1, 1)
+    def __call__(self, photographs: Photographs, code: Tensor) -> Tensor:
+        """Mean over photographs and style pictures, at the finest level."""
+        codes = code + self._student.context(photographs.plain)
+        painted = self._student(photographs.grained, codes, "fine").clamp(-1, 1)
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
         with torch.no_grad():
-            wanted = self._network(photographs, (CONTENT_TAP,))[CONTENT_TAP]
+            wanted = self._network(photographs.plain, (CONTENT_TAP,))[CONTENT_TAP]
         every, count = range(DIRECTIONS), len(painted)
         distances = [distribution_distance(painted, found, [target] * count, every) for target in self._targets]
         style = torch.stack(distances).mean()
@@ -132,8 +147,8 @@ class _Objective:
         return STYLE_WEIGHT * style + content
 
 
-def _photographs(folder: Path | None) -> Tensor:
-    """Central squares (B, 3, SIDE, SIDE); the first ones judge."""
+def _photographs(folder: Path | None, grain: float) -> Photographs:
+    """Central squares; the first ones judge."""
     if folder is None:
         pictures = [load_photograph(name) for name in PHOTOGRAPHS]
     else:
@@ -141,4 +156,8 @@ def _photographs(folder: Path | None) -> Tensor:
         pictures = [picture for picture in read if picture is not None]
     if len(pictures) <= JUDGES:
         raise UserError(f"refining needs more than {JUDGES} photographs that can be read, {folder} has {len(pictures)}")
-    return to_tensor([central_square(picture, SIDE) for picture in pictures])
+    squares = [central_square(picture, SIDE) for picture in pictures]
+    adding, grained = Grain(grain, SIDE, SIDE), [np.empty_like(square) for square in squares]
+    for number, (square, result) in enumerate(zip(squares, grained, strict=True)):
+        adding.add(square, result, number * SIDE)
+    return Photographs(to_tensor(squares), to_tensor(grained))

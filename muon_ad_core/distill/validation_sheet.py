@@ -11,6 +11,7 @@ import torch
 
 from muon_ad_core.distill.pictures import list_pictures, read_picture, to_picture, to_tensor
 from muon_ad_core.distill.student_trainer import StudentTrainer
+from muon_ad_core.engine.grain import Grain
 from muon_ad_core.nets.student import LEVELS
 
 CELL = (320, 240)
@@ -26,6 +27,11 @@ class SheetWriter:
         paths = list_pictures(photographs)
         chosen = (read_picture(path) for path in paths[:: -(-len(paths) // PHOTOGRAPHS)])
         self._photographs = [cv2.resize(p, CELL, interpolation=cv2.INTER_AREA) for p in chosen if p is not None]
+
+    def _grained(self, photograph: np.ndarray) -> np.ndarray:
+        result = np.empty_like(photograph)
+        Grain(self._trainer.grain, *photograph.shape[:2]).add(photograph, result)
+        return result
 
     def after_step(self) -> None:
         """Write a sheet when it is time."""
@@ -47,8 +53,8 @@ class SheetWriter:
         for photograph in self._photographs:
             for level in LEVELS:
                 cells = [photograph if level == LEVELS[0] else np.full_like(photograph, 255)]
-                picture = to_tensor([photograph])
-                context = student.context(picture)
+                context = student.context(to_tensor([photograph]))
+                picture = to_tensor([self._grained(photograph)])
                 cells += [to_picture(student(picture, code + context, level)[0]) for code in codes]
                 rows.append(np.concatenate(cells, axis=1))
         sheet = cv2.cvtColor(np.concatenate(rows, axis=0), cv2.COLOR_RGB2BGR)

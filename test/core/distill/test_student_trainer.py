@@ -14,9 +14,15 @@ torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 from safetensors.torch import save_file  # noqa: E402
 
 from muon_ad_core.distill.features import load_feature_network  # noqa: E402
-from muon_ad_core.distill.painting_losses import LossWeights  # noqa: E402
+from muon_ad_core.distill.painting_losses import LossWeights, Views  # noqa: E402
 from muon_ad_core.distill.student_package import load_student, write_student_package  # noqa: E402
-from muon_ad_core.distill.student_trainer import StudentTrainer, StudentTraining, StyledStudent, checkpoint_config  # noqa: E402
+from muon_ad_core.distill.student_trainer import (
+    StudentTrainer,
+    StudentTraining,
+    StyledStudent,
+    checkpoint_config,
+    with_grain,
+)  # noqa: E402
 from muon_ad_core.distill.validation_sheet import SheetWriter  # noqa: E402
 from muon_ad_core.engine.package import EnginePackage  # noqa: E402
 from muon_ad_core.errors import UserError  # noqa: E402
@@ -96,6 +102,16 @@ def test_the_encoder_rests_in_the_last_phase(painting_data: Path) -> None:
     moved = [not torch.equal(a, b) for a, b in pairwise(encoders)]
     assert moved == [True] * 3 + [False] * 4  # phase 3 begins with the fifth of eight steps
     assert not torch.equal(bodies[-2], bodies[-1])
+
+
+def test_both_views_have_the_grain_of_the_scene() -> None:
+    scene = torch.zeros(2, 3, 64, 64)
+    views = Views(scene, scene, (7, 12), [0, 0])
+    first, second = with_grain(views, 6.0, np.random.default_rng(0))
+    assert torch.equal(first[:, :, 7:, 12:], second[:, :, :-7, :-12])
+    assert not torch.equal(first[0], first[1])
+    assert first.std().item() * 127.5 == pytest.approx(6, rel=0.3)
+    assert with_grain(views, 0.0, np.random.default_rng(0))[0] is scene
 
 
 def test_what_is_finished_is_plain_and_paints_the_same(painting_data: Path) -> None:
