@@ -16,13 +16,13 @@ from safetensors.torch import save_file  # noqa: E402
 from muon_ad_core.distill.features import load_feature_network  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights, Views  # noqa: E402
 from muon_ad_core.distill.student_package import load_student, write_student_package  # noqa: E402
-from muon_ad_core.distill.student_trainer import (
+from muon_ad_core.distill.student_trainer import (  # noqa: E402
     StudentTrainer,
     StudentTraining,
     StyledStudent,
     checkpoint_config,
     with_grain,
-)  # noqa: E402
+)
 from muon_ad_core.distill.validation_sheet import SheetWriter  # noqa: E402
 from muon_ad_core.engine.package import EnginePackage  # noqa: E402
 from muon_ad_core.errors import UserError  # noqa: E402
