@@ -34,7 +34,7 @@ A style is a code of {fields["code_length"]} numbers.
 ## Training
 {training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
 pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
-pixels. Loss: sliced Wasserstein distance of SqueezeNet 1.1's features (style), its instance-normalised features
+pixels, with faint grain. Loss: sliced Wasserstein distance of SqueezeNet 1.1's features (style), its instance-normalised features
 (content), light and dark of the picture, a lattice penalty, and the difference between shifted views
 (steadiness){_further(training)}.
 {training["data_note"] or "Where the pictures come from was not noted."}
@@ -50,10 +50,10 @@ Train again (the recipe's other values are in `manifest.json`):
 {metrics}
 
 ## Limits
-Colours and strokes follow the picture of the style; large forms do not. Flat areas such as sky get regular hatching in
-some styles, and faint stripes along the border. Pictures that were not trained as styles (`load_style`) give their
-palette and contrast more than their strokes. Text and small faces are not kept readable. Frames are expected to be
-ordinary camera pictures; strong sensor noise is painted, too.
+Colours and strokes follow the picture of the style; large forms do not. From close up a fine mesh shows in some styles,
+as of canvas. Pictures that were not trained as styles (`load_style`) give their palette and contrast more than their
+strokes, unless they are refined (`muon-ad style add --refine`). Text and small faces are not kept readable. Frames are
+expected to be ordinary camera pictures; strong sensor noise is painted, too.
 """
 
 
