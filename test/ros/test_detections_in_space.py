@@ -10,7 +10,7 @@ from vision_msgs.msg import Detection3DArray
 
 
 def test_unaligned_depth_of_the_emulated_d415_places_detections(start_node: Any, probe: Any, wait_until: Any) -> None:
-    pytest.importorskip("pyrealsense2", reason="pyrealsense2 is not installed")
+    pytest.importorskip("pyrealsense2", reason="pyrealsense2 or its libusb is missing", exc_type=ImportError)
     camera = start_node(
         "realsense_camera",
         {"source": "emulated_d415", "camera_name": "d415", "width": 640, "height": 480, "rate": 10},

@@ -29,7 +29,7 @@ def ns(stamp: Any) -> int:
 
 @pytest.fixture(scope="module")
 def camera(start_node: Any) -> Any:
-    pytest.importorskip("pyrealsense2", reason="pyrealsense2 is not installed")
+    pytest.importorskip("pyrealsense2", reason="pyrealsense2 or its libusb is missing", exc_type=ImportError)
     streams = [*STREAMS, "infra1"]
     return start_node(
         "realsense_camera",
@@ -134,7 +134,7 @@ def test_the_library_is_asked_for_in_one_sentence(
     ],
 )
 def test_a_mistake_ends_the_node_with_one_sentence(start_node: Any, parameters: Any, sentence: str) -> None:
-    pytest.importorskip("pyrealsense2", reason="pyrealsense2 is not installed")
+    pytest.importorskip("pyrealsense2", reason="pyrealsense2 or its libusb is missing", exc_type=ImportError)
     node = start_node("realsense_camera", parameters, namespace="test_realsense_mistake")
     assert node.wait() == 2
     assert sentence in node.log

@@ -19,7 +19,7 @@ from muon_ad_core.sources.realsense.library import load_library
 from muon_ad_core.sources.realsense.streams import Mode
 from muon_ad_core.timing.estimators import TransportDelay
 
-rs = pytest.importorskip("pyrealsense2", reason="pyrealsense2 is not installed")
+rs = pytest.importorskip("pyrealsense2", reason="pyrealsense2 or its libusb is missing", exc_type=ImportError)
 
 from muon_ad_core.sources.realsense.alignment import DepthAligner  # noqa: E402
 from muon_ad_core.sources.realsense.camera import RealSenseCamera  # noqa: E402
