@@ -16,6 +16,8 @@ SMALLER = 4
 """Motion and change are judged in pictures this many times smaller."""
 CHANGED = 10.0
 """Mean input change (0..255) from which nothing of the previous result is kept."""
+ANOTHER_SCENE = 0.5
+"""Share of the frame that changed from which it shows another scene: nothing has moved, and nothing is kept."""
 STILL = 0.08
 """Motion in pixels of the frame up to which the scene stands still."""
 MOST_MOVING = 0.8
@@ -55,6 +57,9 @@ class SceneSmoother:
         self._moved_by = self._motion() if self._has_previous else (0.0, 0.0)
         if self._has_previous:
             self._find_changed(*self._moved_by)
+            if cv2.mean(self._changed)[0] > 255 * ANOTHER_SCENE:
+                self._moved_by = (0.0, 0.0)
+                self._changed[:] = 255
         self._small, self._previous_small = self._previous_small, self._small
         self._grey, self._previous_grey = self._previous_grey, self._grey
         return self._moved_by
