@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import cv2
@@ -14,9 +13,6 @@ import skimage.data
 from muon_ad_core.bench import depth_check
 from muon_ad_core.errors import SourceError
 
-needs_realsense = pytest.mark.skipif(
-    importlib.util.find_spec("pyrealsense2") is None, reason="pyrealsense2 is not installed"
-)
 
 
 def write_frame(folder: Path, depth: np.ndarray) -> None:
@@ -27,8 +23,8 @@ def write_frame(folder: Path, depth: np.ndarray) -> None:
     np.savetxt(folder / "camera-intrinsics.txt", [[500, 0, 256], [0, 500, 256], [0, 0, 1]])
 
 
-@needs_realsense
 def test_a_clip_and_the_emulated_camera_give_their_figures(tmp_path: Path) -> None:
+    pytest.importorskip("pyrealsense2", reason="pyrealsense2 or its libusb is missing", exc_type=ImportError)
     write_frame(tmp_path, np.full((512, 512), 1800, np.uint16))
     figures = depth_check.measure_depth(tmp_path)
     assert figures["clip_boxes_unoccluded"] >= 1
