@@ -14,7 +14,6 @@ from muon_ad_core.bench import depth_check
 from muon_ad_core.errors import SourceError
 
 
-
 def write_frame(folder: Path, depth: np.ndarray) -> None:
     """A frame of a person in the layout of 7-Scenes."""
     picture = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
