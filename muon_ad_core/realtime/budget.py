@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who gives way when style's deadline is in danger: detection's rate first, then style's level of detail."""
+"""Who gives way when style's deadline is in danger: detection's rate first, then style's level, then detection again.
+
+A narrower network paints almost as well; a detector that looks twice a second is of little use to a robot. So detection
+is held to a useful rate before style's level is lowered, and to less only when no level is left.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +27,19 @@ def allowance_ladder(levels: Sequence[str], detection_rates: Sequence[float]) ->
     """Allowances from the cheapest to the best.
 
     levels: style's, cheapest first. detection_rates: limits in Hz, in any order; without one, detection is never
-    limited. On the way down detection is limited more and more before the level changes; on the way up the level
-    returns first. Raises ValueError when there is no level.
+    limited. On the way down detection is held to the highest limit, then the levels are lowered one by one, then
+    detection gets the lower limits; on the way up all return in the opposite order. Raises ValueError when there is no
+    level.
     """
     if not levels:
         raise ValueError("a budget needs at least one level of style")
-    limits = sorted({rate for rate in detection_rates if rate > 0.0}) or [UNLIMITED]
-    lowered = [Allowance(level, limits[0]) for level in levels[:-1]]
-    limited = [Allowance(levels[-1], limit) for limit in limits if limit != UNLIMITED]
-    return [*lowered, *limited, Allowance(levels[-1])]
+    limits = sorted({rate for rate in detection_rates if rate > 0.0})
+    if not limits:
+        return [Allowance(level) for level in levels]
+    *low, useful = limits
+    starved = [Allowance(levels[0], limit) for limit in low]
+    lowered = [Allowance(level, useful) for level in levels]
+    return [*starved, *lowered, Allowance(levels[-1])]
 
 
 class Budget:
