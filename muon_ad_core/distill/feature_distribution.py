@@ -46,7 +46,7 @@ def style_distribution(network: SqueezeNetFeatures, picture: Tensor) -> Distribu
 def distribution_distance(
     pictures: Tensor, found: Mapping[int, Tensor], targets: Sequence[Distribution], chosen: Sequence[int]
 ) -> Tensor:
-    """Distances (B,) of pictures (B, 3, H, W) from one target each; 0 when equal, about 1 for a plain grey.
+    """Distances (B,) of pictures (B, 3, H, W) from one target each; 0 when equal.
 
     found: their features by STYLE_TAPS; chosen: indices of the directions that are compared, below DIRECTIONS. Squared
     differences of sorted values, relative to the target's variance.

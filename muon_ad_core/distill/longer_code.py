@@ -34,8 +34,10 @@ def with_longer_code(model: StyledStudent, length: int) -> StyledStudent:
     generator = torch.Generator().manual_seed(SEED)
     weights = {}
     for name, value in longer.state_dict().items():
-        fresh = torch.randn(value.shape, generator=generator) * FILM_SPREAD if name in modulations else None
-        weights[name] = _placed(model.state_dict()[name], torch.zeros_like(value) if fresh is None else fresh)
+        larger = torch.zeros_like(value)
+        if name in modulations:
+            larger.normal_(0.0, FILM_SPREAD, generator=generator)
+        weights[name] = _placed(model.state_dict()[name], larger)
     longer.load_state_dict(weights)
     return longer.eval().requires_grad_(False)
 

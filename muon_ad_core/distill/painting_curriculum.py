@@ -22,7 +22,7 @@ UNITS = 10_000
 
 
 class PaintingCurriculum:
-    """Factors, balance and learning rate at each `progress` (0..1) of a run."""
+    """Factors of the losses and balance of their gradients at each `progress` (0..1) of a run."""
 
     def __init__(self) -> None:
         self._controller, self._balance = Curriculum(UNITS), GradientBalance()

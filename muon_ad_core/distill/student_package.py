@@ -21,13 +21,13 @@ from muon_ad_core.distill.pictures import PhotoFolder, list_pictures, random_cro
 from muon_ad_core.distill.student_graphs import NamedExit, Report, both_exits, export_levels, written_files
 from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
 from muon_ad_core.engine import frame_context, grain, softening
+from muon_ad_core.engine.merge import WEIGHTS_FILE
 from muon_ad_core.engine.model_card import model_card
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
 from muon_ad_core.errors import EngineError, UserError
 from muon_ad_core.nets.student import LEVELS, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, PackedStyleEncoder
 
-WEIGHTS_FILE = "weights.safetensors"
 CONTEXT_FILE = "context.safetensors"
 WRITTEN_BY_WRITE_PACKAGE = ("format", "format_version", "files")
 
