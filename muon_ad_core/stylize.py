@@ -16,7 +16,7 @@ from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.engine.self_check import check_graph
-from muon_ad_core.engine.softening import soften, softness_of
+from muon_ad_core.engine.softening import softener_of
 from muon_ad_core.errors import EngineError, ParameterError, StyleError
 from muon_ad_core.smoothing import SceneSmoother
 from muon_ad_core.style_files import shipped_codes, user_codes
@@ -68,7 +68,7 @@ class Stylizer:
         self._encoder = open_graph(package.path(package.manifest["encoder"]), self.backend, 1)
         self._encoder_size = int(package.manifest["encoder_size"])
         self._context = load_context(package)
-        self._softness, self._grain = softness_of(package), grain_of(package)
+        self._soften, self._grain = softener_of(package), grain_of(package)
         self._codes: dict[str, np.ndarray] = user_codes(package) | shipped_codes(package)
         self._lock = threading.Lock()
         self._buffers: _Buffers | None = None
@@ -214,7 +214,7 @@ class Stylizer:
         for index, (rgb, output) in enumerate(zip(inputs, buffers.outputs)):
             unpack(painted[index : index + 1], buffers.painted, self._level.output_block)
             inside = buffers.painted[BORDER : BORDER + output.shape[0], BORDER : BORDER + output.shape[1]]
-            soften(inside, output, self._softness)
+            self._soften(inside, rgb, output)
             if self._strength < 1:
                 cv2.addWeighted(output, self._strength, rgb, 1 - self._strength, 0, dst=output)
         if smoothed:

@@ -29,7 +29,16 @@ from muon_ad_core.bench.style_flicker import (
     smoothed_levels,
     warping_errors,
 )
-from muon_ad_core.bench.style_judging import REFINED_UNSEEN, UNSEEN, Ledger, StyleJudge, describe, summarise, table
+from muon_ad_core.bench.style_judging import (
+    REFINED_UNSEEN,
+    SHIPPED,
+    UNSEEN,
+    Ledger,
+    StyleJudge,
+    describe,
+    summarise,
+    table,
+)
 from muon_ad_core.bench.style_peers import trained_johnson
 from muon_ad_core.bench.style_sheets import at_full_size, by_contender
 from muon_ad_core.distill.pictures import resize_long_side
@@ -71,7 +80,7 @@ def compare(
     network: PerceptualNetwork,
 ) -> Comparison:
     """Let every contender paint every photograph in every style; args: of ``muon-ad bench quality``."""
-    pictures = style_pictures(args.styles, shipped)
+    every = pictures = style_pictures(args.styles, shipped)
     networks = trained_johnson(args.johnson) if args.johnson is not None else {}
     if networks:
         pictures = {name: picture for name, picture in pictures.items() if name in networks}
@@ -82,24 +91,26 @@ def compare(
     contenders += [palette(pictures), photograph_itself()]
     judged, names = Comparison(), [contender.name for contender in contenders]
     ledgers, painted = _paint_all(contenders, photographs, pictures, network)
-    unseen: dict[str, Mapping[str, Ledger]] = {}
+    further: dict[str, Mapping[str, Ledger]] = {}
     if args.unseen is not None:
         levels = [*our_levels(stylizer, stylizer.levels())]
-        for how, others in _unseen_styles(args, stylizer, len(pictures)).items():
-            unseen[how], seen_painted = _paint_all(levels, photographs, others, network)
+        if len(every) > len(pictures):
+            further[SHIPPED], _ = _paint_all(levels, photographs, every, network)
+        for how, others in _unseen_styles(args, stylizer, len(every)).items():
+            further[how], seen_painted = _paint_all(levels, photographs, others, network)
             judged.sheets.append(_sheet_of(others, seen_painted, [each.name for each in levels], photographs[0][0]))
     painters = [*map(frame_by_frame, contenders), *smoothed_levels(stylizer, contenders, args.smoothing)]
     warping = _flicker(args, painters, list(pictures))
     rows = table(ledgers, warping)
-    unseen_rows = {how: table(ledgers, {}) for how, ledgers in unseen.items()}
-    judged.results = {"contenders": rows, "unseen": unseen_rows, "warping_errors": warping}
+    further_rows = {how: table(ledgers, {}) for how, ledgers in further.items()}
+    judged.results = {"contenders": rows, "further_styles": further_rows, "warping_errors": warping}
     judged.text = [f"{len(pictures)} of {len(shipped)} styles, {len(photographs)} photographs", *describe(rows)]
     judged.text += ["", *_describe_smoothed(warping)]
     if args.references:
         references = _references(args, contenders, photographs, pictures, network)
         judged.results["references"] = references
         judged.text += ["", f"as painted at {REFERENCE_SIDE} x {REFERENCE_SIDE}:", *describe(references)]
-    judged.summary = summarise(contenders, ledgers, unseen, warping)
+    judged.summary = summarise(contenders, ledgers, further, warping)
     for name, ledger in ledgers.items():
         judged.samples |= {f"{measure}, {name}": values for measure, values in ledger.style.items()}
         judged.samples |= {f"content, {name}": ledger.content, f"lattice, {name}": ledger.lattice}

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from muon_ad_core.metrics.perceptual import PerceptualNetwork
 
 SWD = "sliced_wasserstein"
-UNSEEN, REFINED_UNSEEN = "unseen", "refined_unseen"
-"""Styles of pictures that are seen for the first time: by one pass of the encoder, and refined after it."""
+SHIPPED, UNSEEN, REFINED_UNSEEN = "shipped", "unseen", "refined_unseen"
+"""All styles that ship; styles of pictures that are seen for the first time, by one pass of the encoder; and these
+refined after it."""
 
 
 @dataclass
@@ -130,10 +131,14 @@ def table(
 def summarise(
     contenders: Sequence[Contender],
     ledgers: Mapping[str, Ledger],
-    unseen: Mapping[str, Mapping[str, Ledger]],
+    further: Mapping[str, Mapping[str, Ledger]],
     warping: Mapping[str, Mapping[str, float]],
 ) -> dict[str, float | None]:
-    """The flat figures of each of our levels, with _LEVEL at their ends; None for what was not measured."""
+    """The flat figures of each of our levels, with _LEVEL at their ends; None for what was not measured.
+
+    ledgers: of the styles that are compared; further: of SHIPPED, where these are not all compared, UNSEEN and
+    REFINED_UNSEEN.
+    """
     summary: dict[str, float | None] = {}
     johnson = ledgers.get(JOHNSON)
     for contender in (each for each in contenders if each.level):
@@ -146,9 +151,10 @@ def summarise(
             warps = [by[name] / by[JOHNSON] for by in warping.values() if JOHNSON in by]
             summary[f"{key}_johnson{end}"] = fmean(warps) if warps else None
         summary[f"lattice{end}"] = fmean(ledger.lattice)
+        shipped = further.get(SHIPPED, ledgers)[contender.name]
         for key in (UNSEEN, REFINED_UNSEEN):
-            other = unseen.get(key, {}).get(contender.name)
-            summary[f"{key}_ratio{end}"] = _ratio(other.left[SWD], ledger.left[SWD]) if other else None
+            other = further.get(key, {}).get(contender.name)
+            summary[f"{key}_ratio{end}"] = _ratio(other.left[SWD], shipped.left[SWD]) if other else None
     return summary
 
 

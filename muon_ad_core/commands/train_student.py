@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from muon_ad_core.errors import UserError
 
@@ -32,11 +32,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COUNT",
         help="further styles of each picture that is not shipped, its colours in another order, 0..5 (default 0)",
     )
+    parser.add_argument(
+        "--parts", action="store_true", help="parts of the style pictures are further styles, which are not shipped"
+    )
+    parser.add_argument(
+        "--shipped-share",
+        type=float,
+        default=0.7,
+        metavar="SHARE",
+        help="how often a step's style is one that ships, where there are others (default %(default)s)",
+    )
     parser.add_argument("--validation", type=Path, help="photographs for contact sheets and the INT8 check")
     parser.add_argument("--sheet-every", type=int, default=1000, help="steps between sheets (default %(default)s)")
     parser.add_argument("--output", type=Path, help="engine package to write at the end (default: RUN/engine)")
     parser.add_argument(
         "--start", metavar="PACKAGE", help="engine package (folder or name) whose weights to start from"
+    )
+    parser.add_argument(
+        "--start-level", metavar="LEVEL", help="level of --start whose student is trained, where one is pruned"
+    )
+    parser.add_argument(
+        "--codes",
+        metavar="PACKAGE",
+        help="engine package whose encoder and codes take the place of those of --start, and stay as they are",
     )
     parser.add_argument(
         "--frozen-codes", action="store_true", help="train neither encoder nor codes: styles stay those of --start"
@@ -84,12 +102,19 @@ def run(args: argparse.Namespace) -> int:
     sheets = SheetWriter(trainer, args.validation, args.run_folder, args.sheet_every) if args.validation else None
     train_with_progress(trainer, args.run_folder, sheets)
     output = args.output or args.run_folder / "engine"
-    pruning = None
-    if args.prune and package:
-        pruning = {"method": args.prune_method, "rate": args.prune, "start": f"{package.name} {package.version}"}
-    write_student_package(trainer, output, args.version, args.validation, pruning)
+    write_student_package(trainer, output, args.version, args.validation, _pruning(args, package))
     print(f"engine package: {output}")
     return 0
+
+
+def _pruning(args: argparse.Namespace, package: EnginePackage | None) -> dict[str, Any] | None:
+    """What was removed from the student, in this run or before it, for the manifest."""
+    if package is None:
+        return None
+    if args.prune:
+        return {"method": args.prune_method, "rate": args.prune, "start": f"{package.name} {package.version}"}
+    of_level = {entry["name"]: entry.get("pruning") for entry in package.manifest["levels"]}
+    return of_level[args.start_level] if args.start_level else package.manifest.get("pruning")
 
 
 def _start_package(args: argparse.Namespace) -> EnginePackage | None:
@@ -102,7 +127,7 @@ def _start_package(args: argparse.Namespace) -> EnginePackage | None:
         if args.width:
             raise UserError("a start package has its width: leave out --width, or prune it.")
         return EnginePackage.load(find_engine(args.start))
-    if args.prune is not None or args.frozen_codes:
+    if args.prune is not None or args.frozen_codes or args.start_level or args.codes:
         raise UserError("say which trained student to start from: --start PACKAGE.")
     return None
 
@@ -112,19 +137,23 @@ def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentT
     from muon_ad_core.distill.pictures import list_styles
     from muon_ad_core.distill.student_trainer import StudentTraining
 
+    if not 0 <= args.shipped_share <= 1:
+        raise UserError(f"--shipped-share must be from 0 to 1, not {args.shipped_share:g}.")
     names = args.ship
     if names is None and package is not None:
         names = [style["name"] for style in package.manifest["styles"]]
     if names is None:
         names = [style.name for style in list_styles(args.styles)]
     # Pruned levels share the codes of the whole one.
-    frozen = args.frozen_codes or args.prune is not None
+    frozen = args.frozen_codes or args.prune is not None or args.codes is not None
     return StudentTraining(
         styles=args.styles,
         extra_styles=args.extra_styles,
         shipped=names,
         frozen_codes=frozen,
         palettes=args.palettes,
+        parts=args.parts,
+        shipped_share=args.shipped_share,
         levels=tuple(args.exits),
         leak=0.0 if package else StudentTraining.leak,  # what was trained runs without
         standardised=package is None,
@@ -151,11 +180,7 @@ def _trainer(args: argparse.Namespace, recipe: StudentTraining, package: EngineP
     if package is None:
         config = StudentConfig(width=args.width or StudentConfig.width, code=args.code or StudentConfig.code)
         return StudentTrainer(replace(rest, network=config))
-    from muon_ad_core.distill.longer_code import with_longer_code
-    from muon_ad_core.distill.student_package import load_student
-
-    model = load_student(package)
-    model = with_longer_code(model, args.code or model.student.config.code)
+    model = _start_model(args, package)
     shipped = [style["name"] for style in package.manifest["styles"]]
     if gradual:
         first = replace(recipe.part(GRADUAL_SHARE), network=model.student.config)
@@ -168,6 +193,20 @@ def _trainer(args: argparse.Namespace, recipe: StudentTraining, package: EngineP
     trainer = StudentTrainer(replace(rest, network=model.student.config))
     trainer.start_from(model, shipped)
     return trainer
+
+
+def _start_model(args: argparse.Namespace, package: EnginePackage) -> StyledStudent:
+    """The student of the start package, with longer codes or those of another package when these are asked for."""
+    from muon_ad_core.distill.longer_code import with_longer_code
+    from muon_ad_core.distill.shared_codes import with_codes_of
+    from muon_ad_core.distill.student_package import load_student
+    from muon_ad_core.engine.package import EnginePackage, find_engine
+
+    model = load_student(package, args.start_level)
+    model = with_longer_code(model, args.code or model.student.config.code)
+    if args.codes is None:
+        return model
+    return with_codes_of(model, load_student(EnginePackage.load(find_engine(args.codes))))
 
 
 def _prune_gradually(

@@ -3,13 +3,15 @@
 
 Sliced Wasserstein distance (Heitz et al., 2021, "A Sliced Wasserstein Loss for Neural Texture Synthesis"): features of
 all positions are projected on directions and sorted, and the sorted values compared. Means and covariances alone (Gram
-matrices) are met by even hatching of the right energy; strokes need the tails, too.
+matrices) are met by even hatching of the right energy; strokes need the tails, too. What a network cannot meet it
+paints too faintly, since the mean of all it might be is nearest: the strength of each feature is compared besides.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -31,8 +33,20 @@ BINS = 64
 """Sorted values are averaged to so many."""
 MOST_POSITIONS = 4096
 """Of larger pictures every second or third row and column is looked at, which tells as much."""
-Distribution = dict[int, Tensor]
-"""By tap: sorted projections (B, directions, BINS), float32."""
+STRENGTH_WEIGHT = 1.0
+"""Of the strength of features beside their distribution."""
+LEAST_SQUARE = 1e-6
+"""Below it, how strong a feature is does not matter: the root's gradient would grow without bound."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What is compared, float32. projections: by tap, colours among them, sorted values (1, DIRECTIONS, BINS) along
+    every direction; strengths: by tap, the root mean square (1, C) of each feature.
+    """
+
+    projections: Mapping[int, Tensor]
+    strengths: Mapping[int, Tensor]
 
 
 def style_distribution(network: SqueezeNetFeatures, picture: Tensor) -> Distribution:
@@ -40,7 +54,10 @@ def style_distribution(network: SqueezeNetFeatures, picture: Tensor) -> Distribu
     with torch.no_grad():
         found = network(picture.contiguous(memory_format=torch.channels_last), STYLE_TAPS)
         every = range(DIRECTIONS)
-        return {tap: _sorted(_features(tap, picture, found), tap, every) for tap in (COLOURS, *STYLE_TAPS)}
+        return Distribution(
+            {tap: _sorted(_features(tap, picture, found), tap, every) for tap in (COLOURS, *STYLE_TAPS)},
+            {tap: _strength(found[tap]) for tap in STYLE_TAPS},
+        )
 
 
 def distribution_distance(
@@ -49,16 +66,30 @@ def distribution_distance(
     """Distances (B,) of pictures (B, 3, H, W) from one target each; 0 when equal.
 
     found: their features by STYLE_TAPS; chosen: indices of the directions that are compared, below DIRECTIONS. Squared
-    differences of sorted values, relative to the target's variance.
+    differences of sorted values, relative to the target's variance, and of strengths, relative to the target's.
     """
     total = torch.zeros(len(targets))
     for tap in (COLOURS, *STYLE_TAPS):
         own = _sorted(_features(tap, pictures, found), tap, chosen)
-        wanted = torch.cat([target[tap][:, list(chosen)] for target in targets])
+        wanted = torch.cat([target.projections[tap][:, list(chosen)] for target in targets])
         variance = (wanted - wanted.mean(dim=2, keepdim=True)).square().mean(dim=(1, 2)).clamp(min=1e-6)
         weight = COLOUR_WEIGHT if tap == COLOURS else 1.0
         total = total + weight * (own - wanted).square().mean(dim=(1, 2)) / variance
-    return total / (1 + len(STYLE_TAPS))
+    return total / (1 + len(STYLE_TAPS)) + STRENGTH_WEIGHT * _strength_distance(found, targets)
+
+
+def _strength_distance(found: Mapping[int, Tensor], targets: Sequence[Distribution]) -> Tensor:
+    """Mean over taps, (B,)."""
+    total = torch.zeros(len(targets))
+    for tap in STYLE_TAPS:
+        wanted = torch.cat([target.strengths[tap] for target in targets])
+        total = total + (_strength(found[tap]) - wanted).square().sum(1) / wanted.square().sum(1)
+    return total / len(STYLE_TAPS)
+
+
+def _strength(features: Tensor) -> Tensor:
+    """Root mean square of each channel: (B, C, H, W) -> (B, C)."""
+    return features.float().square().mean(dim=(2, 3)).clamp(min=LEAST_SQUARE).sqrt()
 
 
 def _features(tap: int, pictures: Tensor, found: Mapping[int, Tensor]) -> Tensor:

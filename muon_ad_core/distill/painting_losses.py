@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from muon_ad_core.distill.feature_distribution import (
     DIRECTIONS,
@@ -19,7 +20,7 @@ from muon_ad_core.distill.feature_distribution import (
     distribution_distance,
     style_distribution,
 )
-from muon_ad_core.distill.features import load_feature_network
+from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
 from muon_ad_core.distill.losses import (
     content_distance,
     lattice_penalty,
@@ -30,6 +31,10 @@ from muon_ad_core.distill.losses import (
 from muon_ad_core.distill.pictures import resize_long_side, to_tensor
 
 CONTENT_TAP = 6
+HALF_WEIGHT = 0.5
+"""Of the style at half the size, where strokes are seen that are longer than what the features look at."""
+StyleTargets = tuple[Distribution, Distribution]
+"""Of a style's picture as it is, and at half the size."""
 STYLE_LOSSES = ("style", "attention")
 """Losses that pull towards the style; all others hold the picture."""
 
@@ -75,7 +80,7 @@ class PerceptualLosses:
         """styles: RGB uint8 (H, W, 3), any size, looked at with `style_side` pixels along the longer side."""
         self._network = load_feature_network(features)
         self._weights = weights
-        self._targets = [self._target(resize_long_side(picture, style_side)) for picture in styles]
+        self._targets = [style_targets(self._network, resize_long_side(picture, style_side)) for picture in styles]
 
     def __call__(self, painted: Tensor, views: Views, random: np.random.Generator) -> dict[str, Tensor]:
         """painted: (2B, 3, S, S), first views before second ones. Weighted losses by name.
@@ -107,10 +112,35 @@ class PerceptualLosses:
         """Distances from the styles, (2B,)."""
         targets = [self._targets[index] for index in views.styles] * 2
         chosen = random.choice(DIRECTIONS, SOME, replace=False).tolist()
-        return distribution_distance(painted, found, targets, chosen)
+        return style_distance(self._network, painted, found, targets, chosen)
 
-    def _target(self, picture: np.ndarray) -> Distribution:
-        return style_distribution(self._network, to_tensor([picture]))
+
+def style_targets(network: SqueezeNetFeatures, picture: np.ndarray) -> StyleTargets:
+    """Of a style's picture, RGB uint8 (H, W, 3), and of it at half the size."""
+    whole = to_tensor([picture])
+    return style_distribution(network, whole), style_distribution(network, halved(whole))
+
+
+def style_distance(
+    network: SqueezeNetFeatures,
+    painted: Tensor,
+    found: Mapping[int, Tensor],
+    targets: Sequence[StyleTargets],
+    chosen: Sequence[int],
+) -> Tensor:
+    """Distances (B,) of pictures (B, 3, S, S) from the styles of one target each, at full and at half size.
+
+    found: the pictures' features by STYLE_TAPS; chosen: directions to look along, below DIRECTIONS.
+    """
+    full, half = zip(*targets, strict=True)
+    smaller = _channels_last(halved(painted))
+    at_half = distribution_distance(smaller, network(smaller, STYLE_TAPS), half, chosen)
+    return distribution_distance(painted, found, full, chosen) + HALF_WEIGHT * at_half
+
+
+def halved(pictures: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) at half the size, float32; a last odd row or column is left out."""
+    return F.avg_pool2d(pictures.float(), 2)
 
 
 def _tamed(distances: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ LEAST_RATE = 0.02
 """Share of the learning rate that is left at the end."""
 GRADIENT_NORM = 10.0
 OPTIMIZERS = ("muon", "adamw")
+LEAST_JUDGED = 48
+"""Pixels along a side inside the margin: at half of it the feature network has hardly a position left."""
 CONFLICT = -0.5
 """Cosine of two gradients below which the style's is projected."""
 Network = TypeVar("Network", bound=nn.Module)
@@ -47,13 +49,14 @@ class PaintingTraining:
     batch: photographs a step, each seen in two shifted views of crop x crop pixels; style_side: longer side of the
     style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop; margin:
     pixels along the border that no loss sees; softness: standard deviation in pixels of what softens a result before
-    it is judged, as the runtime will; lr, adamw_lr: of Muon for convolutions and of AdamW for the rest (for all
-    with optimizer "adamw"); decay_share: last part of the run in which the rates fall to zero; noise: most sensor
-    noise added to a view; projection: project the style's gradient where it conflicts with what holds the picture;
-    curriculum: the phases of `painting_curriculum`; teacher: of attention distillation, when its weight is not 0;
-    weight_decay: of what AdamW trains; matrix_decay: of what Muon trains, whose spectral norms settle at about
-    0.2 sqrt(longer side) / matrix_decay (with little of it, a network without normalisation grows until its layers
-    die); data_note: origin and licences of the pictures, for the model card.
+    it is judged, as the runtime will; keeps_detail: the photograph's own detail is not softened; lr, adamw_lr: of Muon
+    for convolutions and of AdamW for the rest (for all with optimizer "adamw"); decay_share: last part of the run in
+    which the rates fall to zero; noise: most sensor noise added to a view; projection: project the style's gradient
+    where it conflicts with what holds the picture; curriculum: the phases of `painting_curriculum`; teacher: of
+    attention distillation, when its weight is not 0; weight_decay: of what AdamW trains; matrix_decay: of what Muon
+    trains, whose spectral norms settle at about 0.2 sqrt(longer side) / matrix_decay (with little of it, a network
+    without normalisation grows until its layers die); data_note: origin and licences of the pictures, for the model
+    card.
     """
 
     photos: Path
@@ -66,6 +69,7 @@ class PaintingTraining:
     max_shift: int = 48
     margin: int = 0
     softness: float = 0.0
+    keeps_detail: bool = False
     optimizer: str = "muon"
     lr: float = 2e-3
     adamw_lr: float = 1e-3
@@ -87,6 +91,8 @@ class PaintingTraining:
         if self.projection and not (self.weights.style or self.weights.attention):
             raise UserError("there is no style gradient to project: give the style or the attention loss a weight")
         judged = self.crop - 2 * self.margin
+        if judged < LEAST_JUDGED:
+            raise UserError(f"crops must have at least {LEAST_JUDGED + 2 * self.margin} pixels, not {self.crop}")
         if not 0 <= self.max_shift < judged:
             raise UserError(f"the shift between views must be from 0 to less than {judged}, not {self.max_shift}")
 
@@ -145,8 +151,9 @@ class PaintingTrainer(TrainingRun[Network]):
         views = self._draw_views(styles, random)
         with torch.autocast("cpu", torch.bfloat16):
             painted = inside(soft_clamp(self.paint(network, views, random)), self.recipe.margin)
-            painted = softened(painted, self.recipe.softness)
             views = views.inside(self.recipe.margin)
+            frames = torch.cat([views.first, views.second])
+            painted = shown(painted, frames, self.recipe.softness, self.recipe.keeps_detail)
             losses = self._losses(painted, views, random)
             if self._attention is not None:
                 losses |= self._attention(painted, views, random)
@@ -217,10 +224,16 @@ def soft_clamp(painted: Tensor) -> Tensor:
     return clamped + 0.05 * (painted - clamped)
 
 
-def softened(pictures: Tensor, softness: float) -> Tensor:
-    """Pictures (B, 3, H, W) as `engine.softening.soften` makes them, in float32."""
+def shown(painted: Tensor, frames: Tensor, softness: float, keeps_detail: bool) -> Tensor:
+    """Painted pictures of frames, both (B, 3, H, W), as `engine.softening.Softener` makes them, in float32."""
     if not softness:
-        return pictures
+        return painted
+    if keeps_detail:
+        return soft_clamp(_softened(painted - frames, softness) + frames)
+    return _softened(painted, softness)
+
+
+def _softened(pictures: Tensor, softness: float) -> Tensor:
     side, middle, _ = soft_kernel(softness)
     wide = F.pad(pictures.float(), (1, 1, 1, 1), mode="reflect")
     rows = side * (wide[:, :, :-2] + wide[:, :, 2:]) + middle * wide[:, :, 1:-1]

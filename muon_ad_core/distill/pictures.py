@@ -18,6 +18,8 @@ from muon_ad_core.errors import UserError
 
 ZOOM = (1.0, 2.2)
 """Shorter side of a photograph by that of the square cut out of it: of small views, sharp ones and soft ones."""
+PART = 0.6
+"""Sides of a part of a style's picture by the picture's own."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
@@ -95,7 +97,8 @@ class PhotoFolder:
 class StylePicture:
     """One picture that gives a style. artist and work come from the folder's index.csv, empty without one.
 
-    channels: the order that its colours are taken in.
+    channels: the order that its colours are taken in; corner: rows and columns, from 0 to 1 of what there is, at which
+    a part of the picture begins that is the style alone; None: the whole picture.
     """
 
     name: str
@@ -103,13 +106,25 @@ class StylePicture:
     artist: str = ""
     work: str = ""
     channels: tuple[int, int, int] = (0, 1, 2)
+    corner: tuple[float, float] | None = None
 
     def read(self) -> np.ndarray:
         """RGB uint8 picture; raises UserError when it cannot be read."""
         picture = read_picture(self.path)
         if picture is None:
             raise UserError(f"style picture {self.path} cannot be read: replace it or leave it out")
+        if self.corner is not None:
+            height, width = (round(PART * side) for side in picture.shape[:2])
+            row, column = (
+                round(at * (1 - PART) * side) for at, side in zip(self.corner, picture.shape[:2], strict=True)
+            )
+            picture = picture[row : row + height, column : column + width]
         return np.ascontiguousarray(picture[:, :, self.channels])
+
+    def parts(self) -> list[StylePicture]:
+        """Four overlapping parts of the picture, from its corners: nearer views, other colours."""
+        corners = [(row, column) for row in (0.0, 1.0) for column in (0.0, 1.0)]
+        return [replace(self, name=f"{self.name}_part_{i}", corner=at) for i, at in enumerate(corners, 1)]
 
     def other_palettes(self, count: int) -> list[StylePicture]:
         """The picture with its colours in `count` other orders, at most 5."""

@@ -22,7 +22,7 @@ from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.runtime import Graph
 from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
-from muon_ad_core.engine.softening import soften
+from muon_ad_core.engine.softening import Softener
 from muon_ad_core.nets.packed_student import PACKED_BLOCK, PackedStudent
 from muon_ad_core.nets.student import LEVELS, Level, Student, pack_pixels, unpack_pixels
 
@@ -65,20 +65,20 @@ def export_levels(
     target: Path,
     report: Report = print,
     fidelity: float | None = None,
-    softness: float = 0.0,
+    soften: Softener | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Write `written_files` into `target`; returns the manifest's levels and the metrics of their precision.
 
     exits: the levels, whose students share their codes; codes: of the styles; calibration: makes the pictures whose
     activations set the ranges of INT8; validation: pictures on which INT8 is compared with the float network;
     fidelity: SSIM to the float network that is wanted there, for which sensitive layers stay in floating point (None:
-    all layers are INT8); softness: of results when they are compared, as the runtime softens them. Pictures are RGB
-    uint8, sides multiples of 8.
+    all layers are INT8); soften: as the runtime does it with results, when they are compared (None: not at all).
+    Pictures are RGB uint8, sides multiples of 8.
     """
     levels, metrics = [], {}
     for each in exits:
         report(f"exporting level {each.name}")
-        judge = FidelityJudge(each.student, each.exit, codes, validation, softness)
+        judge = FidelityJudge(each.student, each.exit, codes, validation, soften)
         entry, found = _export_level(each, codes, calibration(), judge, fidelity, target)
         levels.append(entry)
         metrics[f"ssim_int8_float_{each.name}"] = round(found, 4)
@@ -149,25 +149,33 @@ class FidelityJudge:
     """
 
     def __init__(
-        self, student: Student, level: Level, codes: Codes, pictures: Sequence[np.ndarray], softness: float = 0.0
+        self,
+        student: Student,
+        level: Level,
+        codes: Codes,
+        pictures: Sequence[np.ndarray],
+        soften: Softener | None = None,
     ) -> None:
-        self._softness = softness
-        self._examples: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
+        self._soften = soften or Softener(0.0)
+        self._examples: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]] = []
         for picture in pictures:
             for code in list(codes.values())[::3]:
                 frame_code = _frame_code(student, code, picture)
                 with torch.no_grad():
                     painted = to_picture(student(to_tensor([picture]), torch.from_numpy(frame_code), level)[0])
                 inputs = {"pixels": _packed(picture), "code": frame_code}
-                self._examples.append((inputs, self._shown(painted)))
+                self._examples.append((inputs, picture, self._shown(painted, picture)))
 
     def __call__(self, graph: Runnable) -> float:
-        painted = ((_unpacked(graph.run(inputs)["painted"]), expected) for inputs, expected in self._examples)
-        return float(np.mean([structural_similarity(self._shown(a), b, channel_axis=2) for a, b in painted]))
+        likeness = []
+        for inputs, picture, expected in self._examples:
+            shown = self._shown(_unpacked(graph.run(inputs)["painted"]), picture)
+            likeness.append(structural_similarity(shown, expected, channel_axis=2))
+        return float(np.mean(likeness))
 
-    def _shown(self, painted: np.ndarray) -> np.ndarray:
+    def _shown(self, painted: np.ndarray, picture: np.ndarray) -> np.ndarray:
         result = np.empty(painted.shape, np.uint8)
-        soften(np.ascontiguousarray(painted), result, self._softness)
+        self._soften(np.ascontiguousarray(painted), np.ascontiguousarray(picture), result)
         return result
 
 

@@ -53,7 +53,7 @@ def write_student_package(
     exits = both_exits(network.student)
     levels, metrics = export_levels(
         exits, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report,
-        softness=recipe.softness,
+        soften=softening.Softener(recipe.softness, recipe.keeps_detail),
     )  # fmt: skip
     picture = torch.zeros(1, ENCODER_SIZE, ENCODER_SIZE, 3, dtype=torch.uint8)
     export_onnx(PackedStyleEncoder(network.encoder), {"picture": picture}, ["code"], target / "encoder.onnx")
@@ -86,7 +86,7 @@ def export_again(
         pictures, judges = PhotoFolder(photos), _validation(photos)
         levels, metrics = export_levels(
             exits, codes, lambda: calibration_pictures(pictures), judges, Path(folder), report, fidelity,
-            softening.softness_of(package),
+            softening.softener_of(package),
         )  # fmt: skip
         target.mkdir(parents=True, exist_ok=True)
         if target.resolve() != package.root.resolve():
@@ -172,6 +172,7 @@ def _manifest(
         "encoder_size": ENCODER_SIZE,
         frame_context.FIELD: CONTEXT_FILE,
         softening.FIELD: trainer.recipe.softness,
+        softening.DETAIL_FIELD: trainer.recipe.keeps_detail,
         grain.FIELD: trainer.grain,
         "styles_file": "styles.safetensors",
         "styles": [{"name": style.name, "artist": style.artist, "work": style.work} for style in styles],

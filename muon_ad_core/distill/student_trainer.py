@@ -36,12 +36,13 @@ class StudentTraining(PaintingTraining):
 
     styles, extra_styles: folders; shipped: names of the styles that go into the package (drawn with probability
     `shipped_share`, the rest teach the encoder what styles are); palettes: how many more styles each picture that does
-    not ship gives, with its colour channels in another order, at most 5; frozen_codes: encoder, offsets and context are
-    not trained, so that codes stay those of the student that the run started from; margin: as the runtime adds and
-    takes away; softness: as the package tells the runtime; grain: likewise, in grey levels; leak: slope below zero of
-    all rectifiers when the run begins (without it, most units of the body had no gradient left after 1,300 steps),
-    which it loses on the way; standardised: whether filters are (see `weight_standardisation`), but for those that
-    begin as the picture's patterns; levels: exits that are trained.
+    not ship gives, with its colour channels in another order, at most 5; parts: whether parts of the pictures of
+    `styles` are styles that do not ship, too; frozen_codes: encoder, offsets and context are not trained, so that codes
+    stay those of the student that the run started from; margin: as the runtime adds and takes away; softness: as the
+    package tells the runtime; grain: likewise, in grey levels; leak: slope below zero of all rectifiers when the run
+    begins (without it, most units of the body had no gradient left after 1,300 steps), which it loses on the way;
+    standardised: whether filters are (see `weight_standardisation`), but for those that begin as the picture's
+    patterns; levels: exits that are trained.
     """
 
     styles: Path
@@ -50,8 +51,10 @@ class StudentTraining(PaintingTraining):
     shipped_share: float = 0.7
     frozen_codes: bool = False
     palettes: int = 0
+    parts: bool = False
     margin: int = BORDER
     softness: float = softening.USUAL
+    keeps_detail: bool = True
     grain: float = grain.USUAL
     leak: float = 0.1
     standardised: bool = True
@@ -227,6 +230,8 @@ def checkpoint_config(file: Path) -> StudentConfig:
 def _ordered_styles(recipe: StudentTraining) -> list[StylePicture]:
     """Shipped styles first, in the order asked for, then every other one."""
     shipped = chosen_styles(recipe.styles, recipe.shipped)
-    others = [style for style in list_styles(recipe.styles) if style.name not in recipe.shipped]
+    every = list_styles(recipe.styles)
+    others = [style for style in every if style.name not in recipe.shipped]
+    others += [part for style in every for part in style.parts()] if recipe.parts else []
     others += list_styles(recipe.extra_styles) if recipe.extra_styles else []
     return shipped + others + [other for style in others for other in style.other_palettes(recipe.palettes)]

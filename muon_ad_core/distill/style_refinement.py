@@ -12,20 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muon_ad_core.distill.feature_distribution import (
-    DIRECTIONS,
-    STYLE_TAPS,
-    distribution_distance,
-    style_distribution,
-)
+from muon_ad_core.distill.feature_distribution import DIRECTIONS, STYLE_TAPS
 from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
 from muon_ad_core.distill.losses import content_distance
-from muon_ad_core.distill.painting_losses import CONTENT_TAP
+from muon_ad_core.distill.painting_losses import CONTENT_TAP, style_distance, style_targets
+from muon_ad_core.distill.painting_trainer import shown
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
 from muon_ad_core.distill.student_package import load_student
 from muon_ad_core.engine.frames import central_square
 from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
+from muon_ad_core.engine.softening import Softener, softener_of
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.student import Student
 from muon_ad_core.sources.photographs import load_photograph
@@ -42,7 +39,7 @@ PHOTOGRAPHS = (
 MOST_PHOTOGRAPHS = 12
 JUDGES = 2
 """Photographs that are left out of the optimisation and judge it."""
-STYLE_WEIGHT = 8.0
+STYLE_WEIGHT = 2.5
 """Of the style beside content: what the shipped student was trained with."""
 SIDE = 192
 STYLE_SIDE = 448
@@ -98,7 +95,7 @@ def refine_style(
     """
     began = clock()
     student, network = load_student(package).student, load_feature_network(features)
-    objective = _Objective(student, network, pictures)
+    objective = _Objective(student, network, pictures, softener_of(package))
     photographs = _photographs(photos, grain_of(package))
     judges, taught = photographs[:JUDGES], photographs[JUDGES:]
     start = torch.from_numpy(np.ascontiguousarray(code, np.float32))[None]
@@ -129,19 +126,22 @@ def refine_style(
 class _Objective:
     """The student trainer's style and content terms, for one style."""
 
-    def __init__(self, student: Student, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray]) -> None:
-        self._student, self._network = student, network
-        self._targets = [style_distribution(network, to_tensor([resize_long_side(p, STYLE_SIDE)])) for p in pictures]
+    def __init__(
+        self, student: Student, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray], soften: Softener
+    ) -> None:
+        self._student, self._network, self._soften = student, network, soften
+        self._targets = [style_targets(network, resize_long_side(picture, STYLE_SIDE)) for picture in pictures]
 
     def __call__(self, photographs: Photographs, code: Tensor) -> Tensor:
         """Mean over photographs and style pictures, at the finest level."""
         codes = code + self._student.context(photographs.plain)
         painted = self._student(photographs.grained, codes, "fine").clamp(-1, 1)
+        painted = shown(painted, photographs.plain, self._soften.softness, self._soften.keeps_detail)
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
         with torch.no_grad():
             wanted = self._network(photographs.plain, (CONTENT_TAP,))[CONTENT_TAP]
         every, count = range(DIRECTIONS), len(painted)
-        distances = [distribution_distance(painted, found, [target] * count, every) for target in self._targets]
+        distances = [style_distance(self._network, painted, found, [t] * count, every) for t in self._targets]
         style = torch.stack(distances).mean()
         content = content_distance(found[CONTENT_TAP], wanted).mean()
         return STYLE_WEIGHT * style + content

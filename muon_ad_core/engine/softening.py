@@ -2,7 +2,8 @@
 """The softening of painted pictures, the same in training and at run time.
 
 A mesh with a period of two pixels, the network's finest cells, stands still while the scene moves and would flicker:
-softening makes it faint. Trained through it, a network puts its strokes where they last.
+softening makes it faint. Trained through it, a network puts its strokes where they last. Where the engine says so, only
+what was painted over the frame is softened: the frame's own fine detail, which a small network cannot carry, stays.
 """
 
 from __future__ import annotations
@@ -15,18 +16,12 @@ from muon_ad_core.errors import EngineError
 
 FIELD = "softness"
 """Of the manifest; an engine without it is not softened."""
+DETAIL_FIELD = "keeps_detail"
+"""Of the manifest: whether the frame's own detail is left out of the softening; not, in an engine without it."""
 USUAL = 0.7
 """Standard deviation in pixels with which students are trained."""
 MOST = 2.0
 """Three pixels in a row count alike, almost."""
-
-
-def softness_of(package: EnginePackage) -> float:
-    """Standard deviation in pixels that a style engine asks for; EngineError when it makes no sense."""
-    softness = package.manifest.get(FIELD, 0.0)
-    if not isinstance(softness, (int, float)) or not 0 <= softness <= MOST:
-        raise EngineError(f"'{FIELD}' of engine {package.name} must be from 0 to {MOST}, got {softness!r}")
-    return float(softness)
 
 
 def soft_kernel(softness: float) -> tuple[float, float, float]:
@@ -35,9 +30,36 @@ def soft_kernel(softness: float) -> tuple[float, float, float]:
     return before, middle, after
 
 
-def soften(painted: np.ndarray, result: np.ndarray, softness: float) -> None:
-    """Write a painted picture (H, W, 3) softened, or, with softness 0, as it is."""
-    if softness:
-        cv2.GaussianBlur(painted, (3, 3), softness, dst=result)
-    else:
-        np.copyto(result, painted)
+class Softener:
+    """Softens painted pictures of one frame size after another.
+
+    softness: standard deviation in pixels, 0 for none; keeps_detail: the frame's own detail is not softened.
+    """
+
+    def __init__(self, softness: float, keeps_detail: bool = False) -> None:
+        self.softness, self.keeps_detail = softness, keeps_detail
+        self._difference = np.empty((0, 0, 3), np.int16)
+
+    def __call__(self, painted: np.ndarray, frame: np.ndarray, result: np.ndarray) -> None:
+        """Write the painted picture of a frame as it is shown; all are uint8 (H, W, 3)."""
+        if not self.softness:
+            np.copyto(result, painted)
+        elif self.keeps_detail:
+            if self._difference.shape != painted.shape:
+                self._difference = np.empty(painted.shape, np.int16)
+            cv2.subtract(painted, frame, self._difference, None, cv2.CV_16S)
+            cv2.GaussianBlur(self._difference, (3, 3), self.softness, dst=self._difference)
+            cv2.add(self._difference, frame, result, None, cv2.CV_8U)
+        else:
+            cv2.GaussianBlur(painted, (3, 3), self.softness, dst=result)
+
+
+def softener_of(package: EnginePackage) -> Softener:
+    """What a style engine asks for; EngineError when it makes no sense."""
+    softness = package.manifest.get(FIELD, 0.0)
+    if not isinstance(softness, (int, float)) or not 0 <= softness <= MOST:
+        raise EngineError(f"'{FIELD}' of engine {package.name} must be from 0 to {MOST}, got {softness!r}")
+    keeps_detail = package.manifest.get(DETAIL_FIELD, False)
+    if not isinstance(keeps_detail, bool):
+        raise EngineError(f"'{DETAIL_FIELD}' of engine {package.name} must be true or false, got {keeps_detail!r}")
+    return Softener(float(softness), keeps_detail)

@@ -13,7 +13,9 @@ from muon_ad_core.distill.feature_distribution import (  # noqa: E402
     COLOUR_WEIGHT,
     COLOURS,
     DIRECTIONS,
+    STRENGTH_WEIGHT,
     STYLE_TAPS,
+    Distribution,
     distribution_distance,
     style_distribution,
 )
@@ -59,11 +61,22 @@ def test_colours_alone_have_the_closed_form_of_a_shift(network: SqueezeNetFeatur
     shift = torch.tensor([1.0, -2.0, 0.5])
     moved = style + shift[None, :, None, None]
     directions = feature_distribution._directions(COLOURS, 3)
-    wanted = target[COLOURS]
+    wanted = target.projections[COLOURS]
     variance = (wanted - wanted.mean(dim=2, keepdim=True)).square().mean()
     expected = COLOUR_WEIGHT / 5 * (directions @ shift).square().mean() / variance
     both = [distribution_distance(each, found, [target], EVERY) for each in (style, moved)]
     assert (both[1] - both[0]).item() == pytest.approx(expected.item(), rel=0.05)
+
+
+def test_what_is_painted_too_faintly_is_at_the_distance_of_its_strength(network: SqueezeNetFeatures) -> None:
+    """Features of half the strength, whose distribution is told to be the right one."""
+    style = picture(4)
+    target = style_distribution(network, style)
+    found = network(style, STYLE_TAPS)
+    faint = {tap: each / 2 for tap, each in found.items()}
+    its_own = {tap: feature_distribution._sorted(each, tap, EVERY) for tap, each in faint.items()}
+    told = Distribution({COLOURS: target.projections[COLOURS], **its_own}, target.strengths)
+    assert distribution_distance(style, faint, [told], EVERY).item() == pytest.approx(0.25 * STRENGTH_WEIGHT, rel=0.02)
 
 
 def test_places_do_not_count(network: SqueezeNetFeatures) -> None:

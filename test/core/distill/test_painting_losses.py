@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
 from muon_ad_core.distill import painting_losses  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights, PerceptualLosses, Views  # noqa: E402
-from muon_ad_core.distill.painting_trainer import softened  # noqa: E402
+from muon_ad_core.distill.painting_trainer import shown  # noqa: E402
 from muon_ad_core.distill.pictures import to_picture, to_tensor  # noqa: E402
-from muon_ad_core.engine.softening import soften  # noqa: E402
+from muon_ad_core.engine.softening import Softener  # noqa: E402
 
 STYLE_ALONE = LossWeights(style=1, tone=0, lattice=0, steady=0, variation=0)
 
@@ -37,11 +37,29 @@ def test_far_styles_count_by_the_root_of_their_distance(painting_data: Path, mon
     assert far == pytest.approx(2 * distances[1] ** 0.5 - 1, rel=1e-5)
 
 
+def test_strokes_are_compared_at_half_the_size_too(painting_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkerboard of single pixels in the style's colours is grey from farther away."""
+    random = np.random.default_rng(0)
+    style = np.repeat(np.repeat(random.integers(0, 2, (24, 24, 1)) * 255, 4, 0), 4, 1).repeat(3, 2).astype(np.uint8)
+    fine = (np.indices((96, 96)).sum(0) % 2 * 255)[:, :, None].repeat(3, 2).astype(np.uint8)
+    losses = PerceptualLosses(painting_data / "features.safetensors", [style], 96, STYLE_ALONE)
+
+    def loss(picture: np.ndarray) -> float:
+        painted = to_tensor([picture]).repeat(2, 1, 1, 1)
+        return losses(painted, Views(painted[:1], painted[:1], (0, 0), [0]), np.random.default_rng(1))["style"].item()
+
+    assert loss(style) == pytest.approx(0, abs=0.01)
+    both = loss(fine)
+    monkeypatch.setattr(painting_losses, "HALF_WEIGHT", 0.0)
+    assert both > loss(fine) + 0.1
+
+
+@pytest.mark.parametrize("keeps_detail", [False, True])
 @pytest.mark.parametrize("softness", [0.0, 0.47, 0.7])
-def test_training_softens_as_the_runtime_does(softness: float) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (20, 28, 3), np.uint8)
+def test_training_softens_as_the_runtime_does(softness: float, keeps_detail: bool) -> None:
+    picture, frame = np.random.default_rng(0).integers(0, 256, (2, 20, 28, 3), np.uint8)
     expected = np.empty_like(picture)
-    soften(picture, expected, softness)
-    found = to_picture(softened(to_tensor([picture]), softness)[0])
+    Softener(softness, keeps_detail)(picture, frame, expected)
+    found = to_picture(shown(to_tensor([picture]), to_tensor([frame]), softness, keeps_detail)[0])
     # OpenCV's weights for bytes are multiples of 1/256.
     np.testing.assert_allclose(found.astype(int), expected, atol=2)

@@ -14,6 +14,7 @@ pytest.importorskip("onnx", reason="the making wing needs onnx")
 from muon_ad_core.cli import main  # noqa: E402
 from muon_ad_core.compress.pruning import ChannelPruner  # noqa: E402
 from muon_ad_core.distill import student_latency  # noqa: E402
+from muon_ad_core.distill.shared_codes import with_codes_of  # noqa: E402
 from muon_ad_core.distill.student_package import load_student, write_student_package  # noqa: E402
 from muon_ad_core.distill.student_pruning import (  # noqa: E402
     BODY,
@@ -24,7 +25,9 @@ from muon_ad_core.distill.student_pruning import (  # noqa: E402
     without_blocks,
 )
 from muon_ad_core.distill.student_trainer import StudentTrainer, StudentTraining, StyledStudent  # noqa: E402
+from muon_ad_core.engine.merge import merge_levels  # noqa: E402
 from muon_ad_core.engine.package import EnginePackage  # noqa: E402
+from muon_ad_core.errors import UserError  # noqa: E402
 from muon_ad_core.nets.student import StudentConfig  # noqa: E402
 from muon_ad_core.stylize import Stylizer  # noqa: E402
 
@@ -101,7 +104,7 @@ def test_the_command_prunes_and_keeps_the_codes(
         features=features,
         shipped=["styles_0", "styles_2"],
         steps=1,
-        crop=64,
+        crop=80,
         max_shift=16,
         style_side=96,
         network=CONFIG,
@@ -109,7 +112,7 @@ def test_the_command_prunes_and_keeps_the_codes(
     write_student_package(StudentTrainer(recipe), tmp_path / "whole", "0.0.1", report=lambda text: None)
     whole = EnginePackage.load(tmp_path / "whole")
     command = ["train", "student", "--photos", str(data["photos"]), "--styles", str(data["styles"]), "--features",
-               str(features), "--start", str(whole.root), "--prune", "0.4", "--steps", "8", "--crop", "64",
+               str(features), "--start", str(whole.root), "--prune", "0.4", "--steps", "8", "--crop", "80",
                "--max-shift", "16", "--run", str(tmp_path / "run"), "--output", str(tmp_path / "pruned")]  # fmt: skip
     assert main(command) == 0
     pruned = EnginePackage.load(tmp_path / "pruned")
@@ -121,6 +124,34 @@ def test_the_command_prunes_and_keeps_the_codes(
     np.testing.assert_allclose(codes[0], codes[1], atol=0.02)  # weights go through float16
     assert main(command) == 0  # the run is at its end: nothing but the package is made again
 
+    # The whole student learns other codes, and the pruned level is trained on to paint by them.
+    merged = merge_levels(whole, [pruned], tmp_path / "merged", ["small=fine_40", "fine"])
+    further = StudentTrainer(replace(recipe, standardised=False, leak=0.0, steps=2, seed=1))
+    further.start_from(load_student(whole), recipe.shipped)
+    with torch.no_grad():
+        further.average.offsets += 0.5
+    write_student_package(further, tmp_path / "further", "0.0.2", report=lambda text: None)
+    at = command.index("--start")
+    again = [*command[:at], "--start", str(merged.root), "--start-level", "small", "--codes", str(tmp_path / "further"),
+             *command[command.index("--steps") :]]  # fmt: skip
+    again[again.index("--run") + 1], again[again.index("--output") + 1] = str(tmp_path / "on"), str(tmp_path / "new")
+    assert main(again) == 0
+    new, further_package = EnginePackage.load(tmp_path / "new"), EnginePackage.load(tmp_path / "further")
+    assert load_student(new).student.config == small
+    assert new.manifest["pruning"] == pruned.manifest["pruning"]
+    known, learned, old = (Stylizer(package).code("styles_2") for package in (new, further_package, whole))
+    np.testing.assert_allclose(known, learned, atol=0.02)
+    assert np.abs(known - old).max() > 0.3
+    both = merge_levels(further_package, [new], tmp_path / "both", ["small=fine_40", "fine"])
+    assert [level.name for level in both.levels] == ["small", "fine"]
+
+
+def test_codes_of_another_shape_are_refused(network: StyledStudent) -> None:
+    with pytest.raises(UserError, match="do not fit a student of 2 styles with 8"):
+        with_codes_of(network, StyledStudent(replace(CONFIG, code=4), 2))
+    with pytest.raises(UserError, match="codes of 3 styles"):
+        with_codes_of(network, StyledStudent(CONFIG, 3))
+
 
 @pytest.mark.parametrize(
     "arguments, sentence",
@@ -129,6 +160,10 @@ def test_the_command_prunes_and_keeps_the_codes(
         (["--prune", "1.5", "--start", "student"], "between 0 and 1"),
         (["--prune", "0.4", "--start", "student", "--prune-method", "best"], "unknown pruning method"),
         (["--start", "student", "--width", "64"], "leave out --width"),
+        (["--codes", "student"], "--start PACKAGE"),
+        (["--crop", "64"], "at least 80 pixels, not 64"),
+        (["--start", "student", "--start-level", "tiny"], "tiny"),
+        (["--shipped-share", "2"], "--shipped-share must be from 0 to 1"),
     ],
 )
 def test_mistakes_get_one_sentence(

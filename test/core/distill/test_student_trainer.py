@@ -233,6 +233,19 @@ def test_further_palettes_teach_the_encoder_alone(painting_data: Path) -> None:
     assert np.array_equal(first[:, :, [0, 2, 1]], second)
 
 
+def test_parts_of_paintings_are_styles_of_their_own(painting_data: Path) -> None:
+    trainer = StudentTrainer(training(painting_data, 1, parts=True, palettes=1))
+    names = [style.name for style in trainer.styles]
+    assert names[:2] == trainer.shipped == ["styles_0", "styles_2"]
+    parts = [f"styles_{picture}_part_{part}" for picture in range(3) for part in range(1, 5)]
+    assert set(names[2:]) == {name + end for name in ["styles_1", *parts] for end in ("", "_1")}
+    whole = trainer.style_pictures[0]
+    last = trainer.style_pictures[names.index("styles_0_part_4")]
+    height, width = last.shape[:2]
+    assert (height, width) == (round(0.6 * whole.shape[0]), round(0.6 * whole.shape[1]))
+    assert np.array_equal(last, whole[-height:, -width:])
+
+
 def test_what_the_runtime_cuts_off_counts_for_no_loss(painting_data: Path) -> None:
     trainer = StudentTrainer(training(painting_data, 1, max_shift=0, weights=LossWeights(style=10)))
     paint = trainer.paint
