@@ -37,11 +37,13 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
         "--matrix-decay", type=float, help="weight decay of what Muon trains (default 4; to train on slowly, 1)"
     )
     losses = parser.add_argument_group("losses", "factors; 0 leaves one out")
-    losses.add_argument("--style-weight", type=float, help="distribution of features (default 20)")
-    losses.add_argument("--content-weight", type=float, help="normalised features (default 1)")
+    losses.add_argument(
+        "--style-weight", type=float, help="distribution and strength of features, at two sizes (default 20)"
+    )
+    losses.add_argument("--content-weight", type=float, help="normalised features (default 8)")
     losses.add_argument("--tone-weight", type=float, help="light and dark of the picture (default 2)")
-    losses.add_argument("--lattice-weight", type=float, help="against a regular mesh (default 200)")
-    losses.add_argument("--steady-weight", type=float, help="against flicker when the camera moves (default 8)")
+    losses.add_argument("--lattice-weight", type=float, help="against a regular mesh (default 700)")
+    losses.add_argument("--steady-weight", type=float, help="against flicker when the camera moves (default 12)")
     losses.add_argument("--variation-weight", type=float, help="total variation (default 0.02)")
     losses.add_argument("--attention-weight", type=float, help="attention distillation from --teacher (default 0)")
     losses.add_argument("--teacher", default="teacher", help="as for muon-ad synthesize (default: the built-in one)")

@@ -102,9 +102,28 @@ def run(args: argparse.Namespace) -> int:
     sheets = SheetWriter(trainer, args.validation, args.run_folder, args.sheet_every) if args.validation else None
     train_with_progress(trainer, args.run_folder, sheets)
     output = args.output or args.run_folder / "engine"
-    write_student_package(trainer, output, args.version, args.validation, _pruning(args, package))
+    write_student_package(
+        trainer, output, args.version, args.validation, _pruning(args, package), _start(args, package)
+    )
     print(f"engine package: {output}")
     return 0
+
+
+def _start(args: argparse.Namespace, package: EnginePackage | None) -> dict[str, str]:
+    """What the run began from, for the manifest."""
+    from muon_ad_core.engine.package import EnginePackage, find_engine
+
+    if package is None:
+        return {}
+    found = {"start": f"{package.name}-{package.version}"}
+    if args.start_level:
+        found["start_level"] = args.start_level
+    if args.prune is not None:
+        found |= {"prune": f"{args.prune:g}", "prune_method": args.prune_method}
+    if args.codes:
+        codes = EnginePackage.load(find_engine(args.codes))
+        found["codes"] = f"{codes.name}-{codes.version}"
+    return found
 
 
 def _pruning(args: argparse.Namespace, package: EnginePackage | None) -> dict[str, Any] | None:

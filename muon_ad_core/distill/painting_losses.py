@@ -43,16 +43,17 @@ STYLE_LOSSES = ("style", "attention")
 class LossWeights:
     """Factors of the losses; what has the factor 0 is left out, except content, which is told at any rate.
 
-    style: distribution of features; content: instance-normalised features; tone: light and dark of the picture;
-    lattice: what repeats from cell to cell; steady: difference between two views of a moving camera; variation: total
-    variation; attention: a teacher's attention distillation, attention_content: of its queries, relative to attention.
+    style: distribution of features, and their strength; content: instance-normalised features; tone: light and dark
+    of the picture; lattice: what repeats from cell to cell; steady: difference between two views of a moving camera;
+    variation: total variation; attention: a teacher's attention distillation, attention_content: of its queries,
+    relative to attention.
     """
 
     style: float = 20.0
-    content: float = 1.0
+    content: float = 8.0
     tone: float = 2.0
-    lattice: float = 200.0
-    steady: float = 8.0
+    lattice: float = 700.0
+    steady: float = 12.0
     variation: float = 0.02
     attention: float = 0.0
     attention_content: float = 0.25

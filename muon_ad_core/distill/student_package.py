@@ -38,12 +38,13 @@ def write_student_package(
     version: str,
     validation: Path | None = None,
     pruning: Mapping[str, Any] | None = None,
+    start: Mapping[str, str] | None = None,
     report: Report = print,
 ) -> None:
     """Export every level of the averaged student (INT8), the encoder and the styles into the folder `target`.
 
-    validation: photographs on which INT8 is compared with floating point (default: the training's); pruning: for the
-    manifest, what was pruned.
+    validation: photographs on which INT8 is compared with floating point (default: the training's); pruning, start:
+    for the manifest, what was pruned, and what the run began from.
     """
     target.mkdir(parents=True, exist_ok=True)
     network = trainer.finished()
@@ -66,6 +67,7 @@ def write_student_package(
     fields = _manifest(trainer, target.name, version, levels, metrics)
     if pruning:
         fields["pruning"] = dict(pruning)
+    fields["training"] |= start or {}
     (target / "README.md").write_text(model_card(fields), encoding="utf-8")
     files = [*written_files(exits), "encoder.onnx", "styles.safetensors", CONTEXT_FILE, WEIGHTS_FILE, "README.md"]
     write_package(target, fields, files)
@@ -96,7 +98,7 @@ def export_again(
             shutil.copyfile(Path(folder) / file, target / file)
     fields = {key: value for key, value in package.manifest.items() if key not in WRITTEN_BY_WRITE_PACKAGE}
     before = {entry["name"]: entry for entry in package.manifest["levels"]}
-    further = ("exit", "weights", "network", "pruning")  # of levels that were merged in
+    further = ("exit", "weights", "network", "pruning", "training")  # of levels that were merged in
     fields |= {
         "levels": [{**entry, **{k: v for k, v in before[entry["name"]].items() if k in further}} for entry in levels],
         "metrics": {**package.manifest.get("metrics", {}), **metrics},

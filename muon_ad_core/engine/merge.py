@@ -114,6 +114,8 @@ def _copied(source: _Source, whole: EnginePackage, target: Path) -> tuple[dict[s
     if source.package is not whole:
         manifest = source.package.manifest
         entry["pruning"] = manifest["pruning"]
+        if "training" in manifest:
+            entry["training"] = {key: value for key, value in manifest["training"].items() if key != "data_note"}
         weights = source.entry.get("weights") or WEIGHTS_FILE
         if weights in manifest["files"]:
             entry["weights"] = f"{Path(weights).stem}_{_rate(source.package)}.safetensors"

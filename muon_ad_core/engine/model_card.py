@@ -3,8 +3,30 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
+
+OPTIONS = {
+    "start": "start",
+    "start_level": "start-level",
+    "codes": "codes",
+    "prune": "prune",
+    "prune_method": "prune-method",
+    "steps_done": "steps",
+    "batch": "batch",
+    "crop": "crop",
+    "max_shift": "max-shift",
+    "optimizer": "optimizer",
+    "lr": "learning-rate",
+    "matrix_decay": "matrix-decay",
+    "palettes": "palettes",
+    "shipped_share": "shipped-share",
+    "seed": "seed",
+}
+"""Of ``muon-ad train student``, by the recipe's values that they set."""
+WEIGHTS = ("style", "content", "tone", "lattice", "steady", "variation", "attention")
+FLAGS = ("parts", "frozen_codes", "projection", "curriculum")
 
 
 def model_card(fields: Mapping[str, Any]) -> str:
@@ -40,11 +62,9 @@ shifted views (steadiness){_further(training)}.
 {training["data_note"] or "Where the pictures come from was not noted."}
 No picture is part of the package. `weights.safetensors` (float16) lets the training go on.
 
-Train again (the recipe's other values are in `manifest.json`):
+Train again:
 
-    muon-ad train student --photos DIR --styles DIR --extra-styles DIR --features squeezenet1_1.safetensors \\
-        --ship {" ".join(style["name"] for style in fields["styles"])} \\
-        --steps {training["steps_done"]} --batch {training["batch"]} --run DIR
+{_commands(fields)}
 
 ## Metrics
 {metrics}
@@ -55,6 +75,31 @@ as of canvas. Pictures that were not trained as styles (`load_style`) give their
 strokes, unless they are refined (`muon-ad style add --refine`). Text and small faces are not kept readable. Frames are
 expected to be ordinary camera pictures; strong sensor noise is painted, too.
 """
+
+
+def _commands(fields: Mapping[str, Any]) -> str:
+    """The runs that made the package, as they would be typed: its own, and those of levels with their own weights."""
+    ship = " ".join(style["name"] for style in fields["styles"])
+    runs = [fields["training"]]
+    for level in fields["levels"]:
+        if level.get("training") not in (None, *runs):
+            runs.append(level["training"])
+    return "\n\n".join(_command(run, ship) for run in runs)
+
+
+def _command(training: Mapping[str, Any], ship: str) -> str:
+    """One run, with every value of the recipe that has an option."""
+    options = [f"--{option} {training[name]}" for name, option in OPTIONS.items() if training.get(name)]
+    options += [f"--{name}-weight {value:g}" for name, value in training["weights"].items() if name in WEIGHTS]
+    options += [f"--{name.replace('_', '-')}" for name in FLAGS if training.get(name)]
+    options += [f"--exits {' '.join(training['levels'])}"] if training.get("levels") else []
+    lines = textwrap.wrap(
+        " ".join(options), 100, initial_indent=" " * 8, subsequent_indent=" " * 8, break_on_hyphens=False
+    )
+    first = (
+        "    muon-ad train student --photos DIR --styles DIR --extra-styles DIR --features squeezenet1_1.safetensors"
+    )
+    return " \\\n".join([first, f"        --run DIR --ship {ship}", *lines])
 
 
 def _further(training: Mapping[str, Any]) -> str:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pruned students: their shape, their answer, and the command that makes them."""
 
+import argparse
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 pytest.importorskip("onnx", reason="the making wing needs onnx")
 
 from muon_ad_core.cli import main  # noqa: E402
+from muon_ad_core.commands import train  # noqa: E402
 from muon_ad_core.compress.pruning import ChannelPruner  # noqa: E402
 from muon_ad_core.distill import student_latency  # noqa: E402
 from muon_ad_core.distill.shared_codes import with_codes_of  # noqa: E402
@@ -128,6 +131,7 @@ def test_the_command_prunes_and_keeps_the_codes(
     merged = merge_levels(whole, [pruned], tmp_path / "merged", ["small=fine_40", "fine"])
     further = StudentTrainer(replace(recipe, standardised=False, leak=0.0, steps=2, seed=1))
     further.start_from(load_student(whole), recipe.shipped)
+    further.run(lambda losses: None)
     with torch.no_grad():
         further.average.offsets += 0.5
     write_student_package(further, tmp_path / "further", "0.0.2", report=lambda text: None)
@@ -144,6 +148,19 @@ def test_the_command_prunes_and_keeps_the_codes(
     assert np.abs(known - old).max() > 0.3
     both = merge_levels(further_package, [new], tmp_path / "both", ["small=fine_40", "fine"])
     assert [level.name for level in both.levels] == ["small", "fine"]
+    whole_run, small_run = _printed_runs((both.root / "README.md").read_text())
+    assert (whole_run.steps, whole_run.crop, whole_run.start, whole_run.ship) == (2, 80, None, recipe.shipped)
+    assert (small_run.start, small_run.start_level, small_run.codes) == ("merged-0.0.1", "small", "further-0.0.2")
+    assert small_run.content_weight == recipe.weights.content and small_run.seed == 0
+
+
+def _printed_runs(card: str) -> list[argparse.Namespace]:
+    """The commands that a card gives to train again, as the command line understands them."""
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    indented = "\n".join(line for line in card.splitlines() if line.startswith("    "))
+    commands = indented.replace("\\\n", " ").splitlines()
+    return [parser.parse_args(shlex.split(each)[2:]) for each in commands if "train student" in each]
 
 
 def test_codes_of_another_shape_are_refused(network: StyledStudent) -> None:
