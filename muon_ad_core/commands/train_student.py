@@ -199,8 +199,7 @@ def _trainer(args: argparse.Namespace, recipe: StudentTraining, package: EngineP
     if package is None:
         config = StudentConfig(width=args.width or StudentConfig.width, code=args.code or StudentConfig.code)
         return StudentTrainer(replace(rest, network=config))
-    model = _start_model(args, package)
-    shipped = [style["name"] for style in package.manifest["styles"]]
+    model, shipped = _start_model(args, package)
     if gradual:
         first = replace(recipe.part(GRADUAL_SHARE), network=model.student.config)
         model = _prune_gradually(args, first, model, shipped)
@@ -214,8 +213,10 @@ def _trainer(args: argparse.Namespace, recipe: StudentTraining, package: EngineP
     return trainer
 
 
-def _start_model(args: argparse.Namespace, package: EnginePackage) -> StyledStudent:
-    """The student of the start package, with longer codes or those of another package when these are asked for."""
+def _start_model(args: argparse.Namespace, package: EnginePackage) -> tuple[StyledStudent, list[str]]:
+    """The student of the start package, with longer codes or those of another package when these are asked for; and
+    the names of the styles that it has codes of.
+    """
     from muon_ad_core.distill.longer_code import with_longer_code
     from muon_ad_core.distill.shared_codes import with_codes_of
     from muon_ad_core.distill.student_package import load_student
@@ -223,9 +224,10 @@ def _start_model(args: argparse.Namespace, package: EnginePackage) -> StyledStud
 
     model = load_student(package, args.start_level)
     model = with_longer_code(model, args.code or model.student.config.code)
-    if args.codes is None:
-        return model
-    return with_codes_of(model, load_student(EnginePackage.load(find_engine(args.codes))))
+    if args.codes is not None:
+        package = EnginePackage.load(find_engine(args.codes))
+        model = with_codes_of(model, load_student(package))
+    return model, [style["name"] for style in package.manifest["styles"]]
 
 
 def _prune_gradually(

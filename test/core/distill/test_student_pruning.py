@@ -129,7 +129,8 @@ def test_the_command_prunes_and_keeps_the_codes(
 
     # The whole student learns other codes, and the pruned level is trained on to paint by them.
     merged = merge_levels(whole, [pruned], tmp_path / "merged", ["small=fine_40", "fine"])
-    further = StudentTrainer(replace(recipe, standardised=False, leak=0.0, steps=2, seed=1))
+    other_order = recipe.shipped[::-1]
+    further = StudentTrainer(replace(recipe, shipped=other_order, standardised=False, leak=0.0, steps=2, seed=1))
     further.start_from(load_student(whole), recipe.shipped)
     further.run(lambda losses: None)
     with torch.no_grad():
@@ -149,7 +150,7 @@ def test_the_command_prunes_and_keeps_the_codes(
     both = merge_levels(further_package, [new], tmp_path / "both", ["small=fine_40", "fine"])
     assert [level.name for level in both.levels] == ["small", "fine"]
     whole_run, small_run = _printed_runs((both.root / "README.md").read_text())
-    assert (whole_run.steps, whole_run.crop, whole_run.start, whole_run.ship) == (2, 80, None, recipe.shipped)
+    assert (whole_run.steps, whole_run.crop, whole_run.start, whole_run.ship) == (2, 80, None, other_order)
     assert (small_run.start, small_run.start_level, small_run.codes) == ("merged-0.0.1", "small", "further-0.0.2")
     assert small_run.content_weight == recipe.weights.content and small_run.seed == 0
 
