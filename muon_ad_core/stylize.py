@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from muon_ad_core.engine.frame_context import load_context
-from muon_ad_core.engine.frames import BORDER, central_square, check_frame, fill_padded, pack, unpack
+from muon_ad_core.engine.frames import BORDER, check_frame, fill_padded, pack, squares_along, unpack
 from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
@@ -128,7 +128,7 @@ class Stylizer:
         self._forget_previous()
 
     def add_style(self, name: str, picture: np.ndarray) -> None:
-        """Make a picture (H, W, 3) RGB uint8 a style: one pass of the encoder, no torch.
+        """Make a picture (H, W, 3) RGB uint8 a style: the mean code of up to three views of it, no torch.
 
         Raises StyleError for an empty name or something that is not such a picture.
         """
@@ -136,10 +136,10 @@ class Stylizer:
             raise StyleError("a style needs a name: give one")
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
             raise StyleError(f"style picture '{name}' must be RGB uint8 (height, width, 3), got {picture.shape}")
-        view = central_square(picture, self._encoder_size)
+        views = squares_along(picture, self._encoder_size)
         with self._lock:
-            code = self._encoder.run({"picture": view[None]})["code"][0].copy()
-        self.add_code(name, code)
+            codes = [self._encoder.run({"picture": view[None]})["code"][0].copy() for view in views]
+        self.add_code(name, np.mean(codes, axis=0))
 
     def add_code(self, name: str, code: np.ndarray) -> None:
         """Make a code (code_length,) that this engine's encoder has computed a style."""

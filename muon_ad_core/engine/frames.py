@@ -55,9 +55,22 @@ def fill_padded(frame: np.ndarray, encoding: str, padded: np.ndarray, border: in
 
 
 def central_square(picture: np.ndarray, size: int) -> np.ndarray:
-    """The central square of a picture (H, W, 3) uint8, resized to (size, size, 3): what a style encoder sees."""
+    """The central square of a picture (H, W, 3) uint8, resized to (size, size, 3)."""
+    return _square(picture, size, 0.5)
+
+
+def squares_along(picture: np.ndarray, size: int) -> list[np.ndarray]:
+    """Squares (size, size, 3) at the beginning, the middle and the end of a picture's longer side, which together see
+    all of it, when that is at most three times the shorter one; of a square, the picture itself alone.
+    """
+    places = (0.5,) if picture.shape[0] == picture.shape[1] else (0.0, 0.5, 1.0)
+    return [_square(picture, size, place) for place in places]
+
+
+def _square(picture: np.ndarray, size: int, place: float) -> np.ndarray:
+    """The largest square, at a place from 0 to 1 along the longer side."""
     side = min(picture.shape[:2])
-    row, column = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+    row, column = (int((length - side) * place) for length in picture.shape[:2])
     square = np.ascontiguousarray(picture[row : row + side, column : column + side])
     return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
 

@@ -92,6 +92,15 @@ def test_a_picture_becomes_a_style(stylizer: Stylizer, photo: np.ndarray) -> Non
     assert first[0] - first[1] > second[0] - second[1]
 
 
+def test_all_of_a_wide_picture_counts(stylizer: Stylizer) -> None:
+    thirds = np.random.default_rng(0).integers(0, 256, (3, 60, 60, 3), dtype=np.uint8)
+    for name, third in zip("abc", thirds):
+        stylizer.add_style(name, third)
+    stylizer.add_style("wide", np.concatenate(list(thirds), axis=1))
+    expected = np.mean([stylizer.code(name) for name in "abc"], axis=0)
+    np.testing.assert_allclose(stylizer.code("wide"), expected, atol=1e-5)
+
+
 def test_a_still_scene_gives_a_still_picture(stylizer: Stylizer, photo: np.ndarray) -> None:
     first = stylizer.run(photo).copy()
     assert np.array_equal(stylizer.run(photo), first)

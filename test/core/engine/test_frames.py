@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from muon_ad_core.engine.frames import check_frame, pack, unpack
+from muon_ad_core.engine.frames import central_square, check_frame, pack, squares_along, unpack
 from muon_ad_core.errors import ParameterError
 
 
@@ -28,3 +28,13 @@ def test_packing_orders_row_column_colour_and_comes_back(block: int) -> None:
 def test_what_is_no_frame_is_refused(frame: np.ndarray) -> None:
     with pytest.raises(ParameterError, match="a frame must be RGB uint8"):
         check_frame(frame)
+
+
+def test_squares_see_a_wide_and_a_tall_picture_from_end_to_end() -> None:
+    wide = np.random.default_rng(0).integers(0, 256, (8, 24, 3), dtype=np.uint8)
+    for picture in (wide, wide.transpose(1, 0, 2)):
+        begin, middle, end = squares_along(picture, 8)
+        assert np.array_equal(begin, picture[:8, :8]) and np.array_equal(end, picture[-8:, -8:])
+        assert np.array_equal(middle, central_square(picture, 8))
+    assert len(squares_along(wide[:, :8], 4)) == 1
+    assert [square.shape for square in squares_along(wide[:1, :], 4)] == [(4, 4, 3)] * 3
