@@ -18,13 +18,13 @@ from muon_ad_core.distill.losses import content_distance
 from muon_ad_core.distill.painting_losses import CONTENT_TAP, style_distance, style_targets
 from muon_ad_core.distill.painting_trainer import shown
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
-from muon_ad_core.distill.student_package import load_student
+from muon_ad_core.distill.student_graphs import NamedExit
+from muon_ad_core.distill.student_package import named_exit
 from muon_ad_core.engine.frames import central_square
 from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.softening import Softener, softener_of
 from muon_ad_core.errors import UserError
-from muon_ad_core.nets.student import Student
 from muon_ad_core.sources.photographs import load_photograph
 
 PHOTOGRAPHS = (
@@ -43,10 +43,10 @@ STYLE_WEIGHT = 2.5
 """Of the style beside content: what the shipped student was trained with."""
 SIDE = 192
 STYLE_SIDE = 448
-LEARNING_RATE = 0.02
+LEARNING_RATE = 0.05
 STAY_WEIGHT = 0.02
 """Holds the code near the encoder's, the region that the student was trained in."""
-CHECK_EVERY = 10
+CHECK_EVERY = 15
 
 
 @dataclass(frozen=True)
@@ -90,33 +90,33 @@ def refine_style(
 ) -> Refinement:
     """Optimise `code` (code_length,) for style pictures (H, W, 3) RGB uint8 for at most `seconds`, all told.
 
-    features: SqueezeNet 1.1 weights; photos: folder of photographs. The best code on photographs that the optimisation
-    does not see is taken, the given one when none is better. Raises UserError when a file cannot be used.
+    features: SqueezeNet 1.1 weights; photos: folder of photographs. Levels take turns, since all paint by one code. The
+    best code on photographs that the optimisation does not see is taken, the given one when none is better. Raises
+    UserError when a file cannot be used.
     """
     began = clock()
-    student, network = load_student(package).student, load_feature_network(features)
-    objective = _Objective(student, network, pictures, softener_of(package))
+    levels = [named_exit(package, level.name) for level in package.levels]
+    objective = _Objective(load_feature_network(features), pictures, softener_of(package))
     photographs = _photographs(photos, grain_of(package))
     judges, taught = photographs[:JUDGES], photographs[JUDGES:]
     start = torch.from_numpy(np.ascontiguousarray(code, np.float32))[None]
     refined = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([refined], LEARNING_RATE)
-    judging_began = clock()
-    with torch.no_grad():
-        before = float(objective(judges, start))
+    random, judging_began = np.random.default_rng(0), clock()
+    before = objective.judge(judges, start, levels)
     best, best_value, step = start, before, 0
     longest = 2 * (clock() - judging_began)  # of a step, which goes backwards too, or a judgement
     while clock() - began + 2 * longest < seconds:  # there must be time left for a judgement
         step_began = clock()
-        index = step % len(taught)
-        loss = objective(taught[index : index + 1], refined) + STAY_WEIGHT * (refined - start).square().mean()
+        index = int(random.integers(len(taught)))
+        painted = objective(taught[index : index + 1], refined, levels[step % len(levels)])
+        loss = painted + STAY_WEIGHT * (refined - start).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         step += 1
         if step % CHECK_EVERY == 0:
-            with torch.no_grad():
-                value = float(objective(judges, refined))
+            value = objective.judge(judges, refined, levels)
             if value < best_value:
                 best, best_value = refined.detach().clone(), value
         longest = max(longest, clock() - step_began)
@@ -126,16 +126,19 @@ def refine_style(
 class _Objective:
     """The student trainer's style and content terms, for one style."""
 
-    def __init__(
-        self, student: Student, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray], soften: Softener
-    ) -> None:
-        self._student, self._network, self._soften = student, network, soften
+    def __init__(self, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray], soften: Softener) -> None:
+        self._network, self._soften = network, soften
         self._targets = [style_targets(network, resize_long_side(picture, STYLE_SIDE)) for picture in pictures]
 
-    def __call__(self, photographs: Photographs, code: Tensor) -> Tensor:
-        """Mean over photographs and style pictures, at the finest level."""
-        codes = code + self._student.context(photographs.plain)
-        painted = self._student(photographs.grained, codes, "fine").clamp(-1, 1)
+    @torch.no_grad()
+    def judge(self, photographs: Photographs, code: Tensor, levels: Sequence[NamedExit]) -> float:
+        """Mean over levels."""
+        return float(np.mean([float(self(photographs, code, level)) for level in levels]))
+
+    def __call__(self, photographs: Photographs, code: Tensor, level: NamedExit) -> Tensor:
+        """Mean over photographs and style pictures, as a level paints them."""
+        codes = code + level.student.context(photographs.plain)
+        painted = level.student(photographs.grained, codes, level.exit).clamp(-1, 1)
         painted = shown(painted, photographs.plain, self._soften.softness, self._soften.keeps_detail)
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
         with torch.no_grad():

@@ -13,6 +13,7 @@ from skimage import data  # noqa: E402
 
 from muon_ad_core.distill import style_refinement  # noqa: E402
 from muon_ad_core.distill.features import SqueezeNetFeatures  # noqa: E402
+from muon_ad_core.distill.student_graphs import NamedExit  # noqa: E402
 from muon_ad_core.distill.style_refinement import refine_style  # noqa: E402
 from muon_ad_core.engine.package import EnginePackage, find_engine  # noqa: E402
 
@@ -51,6 +52,24 @@ def test_a_poor_code_becomes_better(features: Path, monkeypatch: pytest.MonkeyPa
     assert result.better and result.after < result.before
     assert result.steps >= 8 and result.code.shape == start.shape
     assert not np.array_equal(result.code, start)
+
+
+def test_every_level_has_its_turn(features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = EnginePackage.load(find_engine("student"))
+    painted: list[str] = []
+    objective = style_refinement._Objective.__call__
+
+    def noted(self: object, photographs: object, code: torch.Tensor, level: NamedExit) -> torch.Tensor:
+        if code.requires_grad and torch.is_grad_enabled():
+            painted.append(level.name)
+        return objective(self, photographs, code, level)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(style_refinement._Objective, "__call__", noted)
+    start = np.zeros(package.manifest["code_length"], np.float32)
+    result = refine_style(package, start, [data.coffee()], features, 40.0, clock=ticking(1.0))
+    names = [level.name for level in package.levels]
+    assert result.steps >= 2 * len(names)
+    assert painted == [names[step % len(names)] for step in range(result.steps)]
 
 
 def test_no_time_keeps_the_code(features: Path) -> None:
