@@ -26,6 +26,7 @@ OPTIONS = {
 }
 """Of ``muon-ad train student``, by the recipe's values that they set."""
 WEIGHTS = ("style", "content", "tone", "lattice", "steady", "variation", "attention")
+NO_BREAK = "\N{NO-BREAK SPACE}"
 FLAGS = ("parts", "frozen_codes", "projection", "curriculum")
 
 
@@ -56,8 +57,8 @@ A style is a code of {fields["code_length"]} numbers.
 ## Training
 {training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
 pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
-pixels, with faint grain. Loss: sliced Wasserstein distance of SqueezeNet 1.1's features (style), its
-instance-normalised features (content), light and dark of the picture, a lattice penalty, and the difference between
+pixels, with faint grain. Loss: sliced Wasserstein distance of SqueezeNet 1.1's features and their strength, at full and
+at half size (style), its instance-normalised features (content), light and dark of the picture, a lattice penalty, and the difference between
 shifted views (steadiness){_further(training)}.
 {training["data_note"] or "Where the pictures come from was not noted."}
 No picture is part of the package. `weights.safetensors` (float16) lets the training go on.
@@ -93,9 +94,10 @@ def _command(training: Mapping[str, Any], ship: str) -> str:
     options += [f"--{name}-weight {value:g}" for name, value in training["weights"].items() if name in WEIGHTS]
     options += [f"--{name.replace('_', '-')}" for name in FLAGS if training.get(name)]
     options += [f"--exits {' '.join(training['levels'])}"] if training.get("levels") else []
-    lines = textwrap.wrap(
-        " ".join(options), 100, initial_indent=" " * 8, subsequent_indent=" " * 8, break_on_hyphens=False
-    )
+    # An option stays on a line with its value.
+    whole = " ".join(option.replace(" ", NO_BREAK) for option in options)
+    lines = textwrap.wrap(whole, 100, initial_indent=" " * 8, subsequent_indent=" " * 8, break_on_hyphens=False)
+    lines = [line.replace(NO_BREAK, " ") for line in lines]
     first = (
         "    muon-ad train student --photos DIR --styles DIR --extra-styles DIR --features squeezenet1_1.safetensors"
     )
