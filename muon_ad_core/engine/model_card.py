@@ -58,8 +58,8 @@ A style is a code of {fields["code_length"]} numbers.
 {training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
 pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
 pixels, with faint grain. Loss: sliced Wasserstein distance of SqueezeNet 1.1's features and their strength, at full and
-at half size (style), its instance-normalised features (content), light and dark of the picture, a lattice penalty, and the difference between
-shifted views (steadiness){_further(training)}.
+at half size (style), its instance-normalised features (content), light and dark of the picture, a lattice penalty, and
+the difference between shifted views (steadiness){_further(training)}.
 {training["data_note"] or "Where the pictures come from was not noted."}
 No picture is part of the package. `weights.safetensors` (float16) lets the training go on.
 
