@@ -38,20 +38,25 @@ class Softener:
 
     def __init__(self, softness: float, keeps_detail: bool = False) -> None:
         self.softness, self.keeps_detail = softness, keeps_detail
-        self._difference = np.empty((0, 0, 3), np.int16)
+        self._soft_frame, self._detail = np.empty((2, 0, 0, 3), np.uint8)
 
     def __call__(self, painted: np.ndarray, frame: np.ndarray, result: np.ndarray) -> None:
         """Write the painted picture of a frame as it is shown; all are uint8 (H, W, 3)."""
         if not self.softness:
             np.copyto(result, painted)
         elif self.keeps_detail:
-            if self._difference.shape != painted.shape:
-                self._difference = np.empty(painted.shape, np.int16)
-            cv2.subtract(painted, frame, self._difference, None, cv2.CV_16S)
-            cv2.GaussianBlur(self._difference, (3, 3), self.softness, dst=self._difference)
-            cv2.add(self._difference, frame, result, None, cv2.CV_8U)
+            cv2.GaussianBlur(painted, (3, 3), self.softness, dst=result)
+            self._add_detail(frame, result)
         else:
             cv2.GaussianBlur(painted, (3, 3), self.softness, dst=result)
+
+    def _add_detail(self, frame: np.ndarray, result: np.ndarray) -> None:
+        """Add to a result what softening would take from its frame: a pixel of it is lighter or darker, never both."""
+        if self._detail.shape != frame.shape:
+            self._soft_frame, self._detail = np.empty((2, *frame.shape), np.uint8)
+        cv2.GaussianBlur(frame, (3, 3), self.softness, dst=self._soft_frame)
+        cv2.add(result, cv2.subtract(frame, self._soft_frame, self._detail), result)
+        cv2.subtract(result, cv2.subtract(self._soft_frame, frame, self._detail), result)
 
 
 def softener_of(package: EnginePackage) -> Softener:
