@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from muon_ad_core.engine.frame_context import load_context
-from muon_ad_core.engine.frames import BORDER, check_frame, fill_padded, pack, squares_along, unpack
+from muon_ad_core.engine.frames import BELOW, BORDER, check_frame, fill_padded, pack, squares_along, unpack
 from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
@@ -253,11 +253,11 @@ class Stylizer:
 
 def _mirrored(frame: np.ndarray) -> bool:
     """Whether the frame is large enough to be continued as in a mirror."""
-    return min(frame.shape[:2]) > 2 * BORDER + MULTIPLE
+    return min(frame.shape[:2]) > BORDER + BELOW + MULTIPLE
 
 
 def _allocate(count: int, height: int, width: int, block: int, grain: float) -> _Buffers:
-    rows = -(-(height + 2 * BORDER) // MULTIPLE) * MULTIPLE
+    rows = -(-(height + BORDER + BELOW) // MULTIPLE) * MULTIPLE
     columns = -(-(width + 2 * BORDER) // MULTIPLE) * MULTIPLE
     return _Buffers(
         padded=np.empty((count, rows, columns, 3), np.uint8),

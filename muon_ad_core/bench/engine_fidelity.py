@@ -30,7 +30,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     import torch
 
     from muon_ad_core.distill.pictures import to_picture, to_tensor
-    from muon_ad_core.engine.frames import BORDER
+    from muon_ad_core.engine.frames import BELOW, BORDER
     from muon_ad_core.engine.grain import Grain, grain_of
     from muon_ad_core.engine.softening import softener_of
     from muon_ad_core.metrics.image import ssim
@@ -41,7 +41,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     found: dict[str, list[float]] = {name: [] for name in names}
     for file in PHOTOGRAPHS:
         photograph = cv2.resize(load_photograph(file), SIZE, interpolation=cv2.INTER_AREA)
-        padded = cv2.copyMakeBorder(photograph, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_REFLECT_101)
+        padded = cv2.copyMakeBorder(photograph, BORDER, BELOW, BORDER, BORDER, cv2.BORDER_REFLECT_101)
         Grain(grain_of(package), *padded.shape[:2]).add(padded, padded)
         for style in stylizer.style_names()[::EVERY_STYLE]:
             stylizer.set_style(style)
@@ -52,7 +52,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
                     frame_code = code + painter.student.context(to_tensor([photograph]))
                     painted = to_picture(painter.student(to_tensor([padded]), frame_code, painter.exit)[0])
                 expected = np.empty_like(photograph)
-                soften(painted[BORDER:-BORDER, BORDER:-BORDER], photograph, expected)
+                soften(painted[BORDER:-BELOW, BORDER:-BORDER], photograph, expected)
                 found[name].append(ssim(stylizer.run(photograph), expected))
     means = {name: float(np.mean(values)) for name, values in found.items()}
     return {"ssim_int8_float": min(means.values()), **means}

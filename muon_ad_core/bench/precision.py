@@ -174,10 +174,10 @@ def _frame(package: Any, level: str, size: tuple[int, int]) -> dict[str, np.ndar
     """Inputs of the level's graph for a frame of that size; its contents do not change the time."""
     import numpy as np
 
-    from muon_ad_core.engine.frames import BORDER
+    from muon_ad_core.engine.frames import BELOW, BORDER
 
     block = package.level(level).input_block
-    width, height = (-(-(side + 2 * BORDER) // 8) * 8 for side in size)
+    width, height = (-(-(side + around) // 8) * 8 for side, around in zip(size, (2 * BORDER, BORDER + BELOW)))
     pixels = np.random.default_rng(0).integers(0, 256, (1, height // block, width // block, 3 * block**2), np.uint8)
     return {"pixels": pixels, "code": np.zeros((1, package.manifest["code_length"]), np.float32)}
 

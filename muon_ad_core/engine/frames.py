@@ -10,6 +10,8 @@ from muon_ad_core.errors import ParameterError
 
 BORDER = 16
 """Mirrored pixels around the frame: zero padding inside the network would print a coloured frame at the border."""
+BELOW = 32
+"""The same below it: the zeros beyond the lower border draw a line in some styles, as far as 27 pixels from them."""
 MAX_PIXELS = 64_000_000
 TO_RGB: dict[str, tuple[int, int | None]] = {
     "rgb8": (3, None),

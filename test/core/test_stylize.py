@@ -92,6 +92,17 @@ def test_a_picture_becomes_a_style(stylizer: Stylizer, photo: np.ndarray) -> Non
     assert first[0] - first[1] > second[0] - second[1]
 
 
+@pytest.mark.parametrize("style", ["hokusai_great_wave", "van_doesburg_composition", "mondrian_composition"])
+def test_no_line_is_painted_along_the_lower_border(stylizer: Stylizer, style: str) -> None:
+    """Of a grey frame, rows near the border differ from those around them no more than rows in the middle do."""
+    stylizer.set_style(style)
+    for level in stylizer.levels():
+        stylizer.set_level(level)
+        rows = stylizer.run(np.full((240, 320, 3), 150, np.uint8)).mean(axis=(1, 2))
+        lines = [abs(rows[i] - np.median(rows[max(0, i - 6) : i + 7])) for i in range(len(rows))]
+        assert max(lines[-14:]) < 2 * max(lines[60:-60])
+
+
 def test_all_of_a_wide_picture_counts(stylizer: Stylizer) -> None:
     thirds = np.random.default_rng(0).integers(0, 256, (3, 60, 60, 3), dtype=np.uint8)
     for name, third in zip("abc", thirds):
