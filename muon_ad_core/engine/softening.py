@@ -44,11 +44,10 @@ class Softener:
         """Write the painted picture of a frame as it is shown; all are uint8 (H, W, 3)."""
         if not self.softness:
             np.copyto(result, painted)
-        elif self.keeps_detail:
-            cv2.GaussianBlur(painted, (3, 3), self.softness, dst=result)
+            return
+        cv2.GaussianBlur(painted, (3, 3), self.softness, dst=result)
+        if self.keeps_detail:
             self._add_detail(frame, result)
-        else:
-            cv2.GaussianBlur(painted, (3, 3), self.softness, dst=result)
 
     def _add_detail(self, frame: np.ndarray, result: np.ndarray) -> None:
         """Add to a result what softening would take from its frame: a pixel of it is lighter or darker, never both."""
