@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temporal smoothing against flicker: a share of the previous result is kept, moved as the scene has moved.
+"""Temporal smoothing against flicker: a share of what was painted before is kept, moved as the scene has moved.
 
 The motion is one translation for the whole frame (most of what a camera does from frame to frame), found by dense
 inverse search (Kroeger et al., 2016) in small pictures. Where the input changed beyond it, nothing is kept.
@@ -10,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-USUAL_SHARE = 0.4
-"""Of the previous result, in videos and in the nodes, unless they are told another."""
+USUAL_SHARE = 0.6
+"""Of what was painted before, in videos and in the nodes, unless they are told another."""
 SMALLER = 4
 """Motion and change are judged in pictures this many times smaller."""
 CHANGED = 10.0

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from muon_ad_core.engine.finishing import Finisher, finish_of
 from muon_ad_core.engine.frame_context import load_context
 from muon_ad_core.engine.frames import BELOW, BORDER, check_frame, fill_padded, pack, squares_along, unpack
 from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.engine.self_check import check_graph
-from muon_ad_core.engine.softening import softener_of
 from muon_ad_core.errors import EngineError, ParameterError, StyleError
 from muon_ad_core.smoothing import SceneSmoother
 from muon_ad_core.style_files import shipped_codes, user_codes
@@ -68,7 +68,7 @@ class Stylizer:
         self._encoder = open_graph(package.path(package.manifest["encoder"]), self.backend, 1)
         self._encoder_size = int(package.manifest["encoder_size"])
         self._context = load_context(package)
-        self._soften, self._grain = softener_of(package), grain_of(package)
+        self._finish, self._grain = Finisher(finish_of(package)), grain_of(package)
         self._codes: dict[str, np.ndarray] = user_codes(package) | shipped_codes(package)
         self._lock = threading.Lock()
         self._buffers: _Buffers | None = None
@@ -119,7 +119,9 @@ class Stylizer:
             graph.set_urgent(urgent)
 
     def set_temporal_smoothing(self, smoothing: float) -> None:
-        """Share of the previous picture that is kept, moved with the scene; 0: every frame is by itself.
+        """Share of what was painted before that is kept, moved with the scene; 0: every frame is by itself.
+
+        The frame's own detail is always that of the frame.
 
         Raises ParameterError outside 0..1.
         """
@@ -214,11 +216,11 @@ class Stylizer:
         for index, (rgb, output) in enumerate(zip(inputs, buffers.outputs)):
             unpack(painted[index : index + 1], buffers.painted, self._level.output_block)
             inside = buffers.painted[BORDER : BORDER + output.shape[0], BORDER : BORDER + output.shape[1]]
-            self._soften(inside, rgb, output)
+            if smoothed:
+                buffers.smoother.smooth(inside, self._smoothing)
+            self._finish(inside, rgb, output)
             if self._strength < 1:
                 cv2.addWeighted(output, self._strength, rgb, 1 - self._strength, 0, dst=output)
-        if smoothed:
-            buffers.smoother.smooth(buffers.outputs[0], self._smoothing)
         return list(buffers.outputs)
 
     def _prepare(self, size: tuple[int, int, int]) -> _Buffers:

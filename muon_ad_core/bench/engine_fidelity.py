@@ -30,14 +30,14 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     import torch
 
     from muon_ad_core.distill.pictures import to_picture, to_tensor
+    from muon_ad_core.engine.finishing import Finisher, finish_of
     from muon_ad_core.engine.frames import BELOW, BORDER
     from muon_ad_core.engine.grain import Grain, grain_of
-    from muon_ad_core.engine.softening import softener_of
     from muon_ad_core.metrics.image import ssim
     from muon_ad_core.sources.photographs import load_photograph
     from muon_ad_core.stylize import Stylizer
 
-    stylizer, soften = Stylizer(package), softener_of(package)
+    stylizer, finish = Stylizer(package), Finisher(finish_of(package))
     found: dict[str, list[float]] = {name: [] for name in names}
     for file in PHOTOGRAPHS:
         photograph = cv2.resize(load_photograph(file), SIZE, interpolation=cv2.INTER_AREA)
@@ -52,7 +52,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
                     frame_code = code + painter.student.context(to_tensor([photograph]))
                     painted = to_picture(painter.student(to_tensor([padded]), frame_code, painter.exit)[0])
                 expected = np.empty_like(photograph)
-                soften(painted[BORDER:-BELOW, BORDER:-BORDER], photograph, expected)
+                finish(painted[BORDER:-BELOW, BORDER:-BORDER], photograph, expected)
                 found[name].append(ssim(stylizer.run(photograph), expected))
     means = {name: float(np.mean(values)) for name, values in found.items()}
     return {"ssim_int8_float": min(means.values()), **means}

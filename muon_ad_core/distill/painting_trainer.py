@@ -15,17 +15,17 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from muon_ad_core.distill.attention_lesson import AttentionLosses
 from muon_ad_core.distill.curriculum import rate_factor
+from muon_ad_core.distill.finishing import finished, soft_clamp
 from muon_ad_core.distill.gradient_geometry import cosine, project_conflict
 from muon_ad_core.distill.muon import Muon
 from muon_ad_core.distill.painting_curriculum import PaintingCurriculum, is_last_phase
 from muon_ad_core.distill.painting_losses import STYLE_LOSSES, LossWeights, PerceptualLosses, Views, inside
 from muon_ad_core.distill.pictures import PhotoFolder, StylePicture, to_tensor
 from muon_ad_core.distill.training import TrainingRun
-from muon_ad_core.engine.softening import soft_kernel
+from muon_ad_core.engine.finishing import Finish
 from muon_ad_core.errors import UserError
 
 WARM_UP_STEPS = 100
@@ -48,10 +48,10 @@ class PaintingTraining:
     photos, features: folder of photographs, file of SqueezeNet 1.1 weights; steps or minutes: length, the other is 0;
     batch: photographs a step, each seen in two shifted views of crop x crop pixels; style_side: longer side of the
     style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop; margin:
-    pixels along the border that no loss sees; softness: standard deviation in pixels of what softens a result before
-    it is judged, as the runtime will; keeps_detail: the photograph's own detail is not softened; lr, adamw_lr: of Muon
-    for convolutions and of AdamW for the rest (for all with optimizer "adamw"); decay_share: last part of the run in
-    which the rates fall to zero; noise: most sensor noise added to a view; projection: project the style's gradient
+    pixels along the border that no loss sees; finish: of results before they are judged, as the runtime will; lr,
+    adamw_lr: of Muon for convolutions and of AdamW for the rest (for all with optimizer "adamw"); decay_share: last
+    part of the run in which the rates fall to zero; noise: most sensor noise added to a view; projection: project the
+    style's gradient
     where it conflicts with what holds the picture; curriculum: the phases of `painting_curriculum`; teacher: of
     attention distillation, when its weight is not 0; weight_decay: of what AdamW trains; matrix_decay: of what Muon
     trains, whose spectral norms settle at about 0.2 sqrt(longer side) / matrix_decay (with little of it, a network
@@ -68,8 +68,7 @@ class PaintingTraining:
     style_side: int = 448
     max_shift: int = 48
     margin: int = 0
-    softness: float = 0.0
-    keeps_detail: bool = False
+    finish: Finish = field(default_factory=Finish)
     optimizer: str = "muon"
     lr: float = 2e-3
     adamw_lr: float = 1e-3
@@ -153,7 +152,7 @@ class PaintingTrainer(TrainingRun[Network]):
             painted = inside(soft_clamp(self.paint(network, views, random)), self.recipe.margin)
             views = views.inside(self.recipe.margin)
             frames = torch.cat([views.first, views.second])
-            painted = shown(painted, frames, self.recipe.softness, self.recipe.keeps_detail)
+            painted = finished(painted, frames, self.recipe.finish)
             losses = self._losses(painted, views, random)
             if self._attention is not None:
                 losses |= self._attention(painted, views, random)
@@ -216,28 +215,6 @@ def _sum(losses: dict[str, Tensor], towards_style: bool) -> Tensor:
     """Of the losses that pull towards the style, or of those that hold the picture."""
     zero = torch.zeros(())
     return sum((value for name, value in losses.items() if (name in STYLE_LOSSES) == towards_style), zero)
-
-
-def soft_clamp(painted: Tensor) -> Tensor:
-    """Clamp to [-1, 1] as the runtime does, with a small slope outside so that gradients can lead back."""
-    clamped = painted.clamp(-1, 1)
-    return clamped + 0.05 * (painted - clamped)
-
-
-def shown(painted: Tensor, frames: Tensor, softness: float, keeps_detail: bool) -> Tensor:
-    """Painted pictures of frames, both (B, 3, H, W), as `engine.softening.Softener` makes them, in float32."""
-    if not softness:
-        return painted
-    if keeps_detail:
-        return soft_clamp(_softened(painted - frames, softness) + frames)
-    return _softened(painted, softness)
-
-
-def _softened(pictures: Tensor, softness: float) -> Tensor:
-    side, middle, _ = soft_kernel(softness)
-    wide = F.pad(pictures.float(), (1, 1, 1, 1), mode="reflect")
-    rows = side * (wide[:, :, :-2] + wide[:, :, 2:]) + middle * wide[:, :, 1:-1]
-    return side * (rows[..., :-2] + rows[..., 2:]) + middle * rows[..., 1:-1]
 
 
 def _gradient(loss: Tensor, parameters: list[nn.Parameter], retain: bool) -> list[Tensor]:

@@ -19,10 +19,10 @@ from muon_ad_core.compress.export import count_macs, export_onnx
 from muon_ad_core.compress.precision_plan import convolution_work, plan_precision
 from muon_ad_core.compress.quantise import CalibratedGraph
 from muon_ad_core.distill.pictures import to_picture, to_tensor
+from muon_ad_core.engine.finishing import Finish, Finisher
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.runtime import Graph
 from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
-from muon_ad_core.engine.softening import Softener
 from muon_ad_core.nets.packed_student import PACKED_BLOCK, PackedStudent
 from muon_ad_core.nets.student import LEVELS, Level, Student, pack_pixels, unpack_pixels
 
@@ -65,20 +65,20 @@ def export_levels(
     target: Path,
     report: Report = print,
     fidelity: float | None = None,
-    soften: Softener | None = None,
+    finish: Finish | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Write `written_files` into `target`; returns the manifest's levels and the metrics of their precision.
 
     exits: the levels, whose students share their codes; codes: of the styles; calibration: makes the pictures whose
     activations set the ranges of INT8; validation: pictures on which INT8 is compared with the float network;
     fidelity: SSIM to the float network that is wanted there, for which sensitive layers stay in floating point (None:
-    all layers are INT8); soften: as the runtime does it with results, when they are compared (None: not at all).
+    all layers are INT8); finish: of results before they are compared (None: of none).
     Pictures are RGB uint8, sides multiples of 8.
     """
     levels, metrics = [], {}
     for each in exits:
         report(f"exporting level {each.name}")
-        judge = FidelityJudge(each.student, each.exit, codes, validation, soften)
+        judge = FidelityJudge(each.student, each.exit, codes, validation, finish)
         entry, found = _export_level(each, codes, calibration(), judge, fidelity, target)
         levels.append(entry)
         metrics[f"ssim_int8_float_{each.name}"] = round(found, 4)
@@ -145,7 +145,7 @@ class Runnable(Protocol):
 class FidelityJudge:
     """Mean SSIM of a level's graph against the float network over pictures and every third style.
 
-    Pictures are RGB uint8 of any size whose sides are multiples of 8; results are softened as the runtime does it.
+    Pictures are RGB uint8 of any size whose sides are multiples of 8; results are finished as the runtime does it.
     """
 
     def __init__(
@@ -154,9 +154,9 @@ class FidelityJudge:
         level: Level,
         codes: Codes,
         pictures: Sequence[np.ndarray],
-        soften: Softener | None = None,
+        finish: Finish | None = None,
     ) -> None:
-        self._soften = soften or Softener(0.0)
+        self._finish = Finisher(finish or Finish())
         self._examples: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]] = []
         for picture in pictures:
             for code in list(codes.values())[::3]:
@@ -175,7 +175,7 @@ class FidelityJudge:
 
     def _shown(self, painted: np.ndarray, picture: np.ndarray) -> np.ndarray:
         result = np.empty(painted.shape, np.uint8)
-        self._soften(np.ascontiguousarray(painted), np.ascontiguousarray(picture), result)
+        self._finish(np.ascontiguousarray(painted), np.ascontiguousarray(picture), result)
         return result
 
 

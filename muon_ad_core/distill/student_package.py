@@ -20,7 +20,7 @@ from muon_ad_core.distill import student_graphs
 from muon_ad_core.distill.pictures import PhotoFolder, list_pictures, random_crop, read_picture
 from muon_ad_core.distill.student_graphs import NamedExit, Report, both_exits, export_levels, written_files
 from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
-from muon_ad_core.engine import frame_context, grain, softening
+from muon_ad_core.engine import finishing, frame_context, grain
 from muon_ad_core.engine.merge import WEIGHTS_FILE
 from muon_ad_core.engine.model_card import model_card
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
@@ -54,7 +54,7 @@ def write_student_package(
     exits = both_exits(network.student)
     levels, metrics = export_levels(
         exits, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report,
-        soften=softening.Softener(recipe.softness, recipe.keeps_detail),
+        finish=recipe.finish,
     )  # fmt: skip
     picture = torch.zeros(1, ENCODER_SIZE, ENCODER_SIZE, 3, dtype=torch.uint8)
     export_onnx(PackedStyleEncoder(network.encoder), {"picture": picture}, ["code"], target / "encoder.onnx")
@@ -88,7 +88,7 @@ def export_again(
         pictures, judges = PhotoFolder(photos), _validation(photos)
         levels, metrics = export_levels(
             exits, codes, lambda: calibration_pictures(pictures), judges, Path(folder), report, fidelity,
-            softening.softener_of(package),
+            finishing.finish_of(package),
         )  # fmt: skip
         target.mkdir(parents=True, exist_ok=True)
         if target.resolve() != package.root.resolve():
@@ -173,8 +173,7 @@ def _manifest(
         "encoder": "encoder.onnx",
         "encoder_size": ENCODER_SIZE,
         frame_context.FIELD: CONTEXT_FILE,
-        softening.FIELD: trainer.recipe.softness,
-        softening.DETAIL_FIELD: trainer.recipe.keeps_detail,
+        **trainer.recipe.finish.fields(),
         grain.FIELD: trainer.grain,
         "styles_file": "styles.safetensors",
         "styles": [{"name": style.name, "artist": style.artist, "work": style.work} for style in styles],

@@ -17,7 +17,7 @@ from muon_ad_core.distill.painting_losses import Views
 from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTraining
 from muon_ad_core.distill.pictures import StylePicture, chosen_styles, list_styles, random_crop, to_tensor
 from muon_ad_core.distill.weight_standardisation import plain_state, standardise
-from muon_ad_core.engine import grain, softening
+from muon_ad_core.engine import finishing, grain
 from muon_ad_core.engine.frames import BORDER, central_square
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.rectifier import set_slope
@@ -38,7 +38,7 @@ class StudentTraining(PaintingTraining):
     `shipped_share`, the rest teach the encoder what styles are); palettes: how many more styles each picture that does
     not ship gives, with its colour channels in another order, at most 5; parts: whether parts of the pictures of
     `styles` are styles that do not ship, too; frozen_codes: encoder, offsets and context are not trained, so that codes
-    stay those of the student that the run started from; margin: as the runtime adds and takes away; softness: as the
+    stay those of the student that the run started from; margin: as the runtime adds and takes away; finish: as the
     package tells the runtime; grain: likewise, in grey levels; leak: slope below zero of all rectifiers when the run
     begins (without it, most units of the body had no gradient left after 1,300 steps), which it loses on the way;
     standardised: whether filters are (see `weight_standardisation`), but for those that begin as the picture's
@@ -53,8 +53,7 @@ class StudentTraining(PaintingTraining):
     palettes: int = 0
     parts: bool = False
     margin: int = BORDER
-    softness: float = softening.USUAL
-    keeps_detail: bool = True
+    finish: finishing.Finish = finishing.USUAL
     grain: float = grain.USUAL
     leak: float = 0.1
     standardised: bool = True

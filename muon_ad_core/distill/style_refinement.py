@@ -14,16 +14,16 @@ from torch import Tensor
 
 from muon_ad_core.distill.feature_distribution import DIRECTIONS, STYLE_TAPS
 from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
+from muon_ad_core.distill.finishing import finished
 from muon_ad_core.distill.losses import content_distance
 from muon_ad_core.distill.painting_losses import CONTENT_TAP, style_distance, style_targets
-from muon_ad_core.distill.painting_trainer import shown
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
 from muon_ad_core.distill.student_graphs import NamedExit
 from muon_ad_core.distill.student_package import named_exit
+from muon_ad_core.engine.finishing import Finish, finish_of
 from muon_ad_core.engine.frames import central_square
 from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
-from muon_ad_core.engine.softening import Softener, softener_of
 from muon_ad_core.errors import UserError
 from muon_ad_core.sources.photographs import load_photograph
 
@@ -96,7 +96,7 @@ def refine_style(
     """
     began = clock()
     levels = [named_exit(package, level.name) for level in package.levels]
-    objective = _Objective(load_feature_network(features), pictures, softener_of(package))
+    objective = _Objective(load_feature_network(features), pictures, finish_of(package))
     photographs = _photographs(photos, grain_of(package))
     judges, taught = photographs[:JUDGES], photographs[JUDGES:]
     start = torch.from_numpy(np.ascontiguousarray(code, np.float32))[None]
@@ -126,8 +126,8 @@ def refine_style(
 class _Objective:
     """The student trainer's style and content terms, for one style."""
 
-    def __init__(self, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray], soften: Softener) -> None:
-        self._network, self._soften = network, soften
+    def __init__(self, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray], finish: Finish) -> None:
+        self._network, self._finish = network, finish
         self._targets = [style_targets(network, resize_long_side(picture, STYLE_SIDE)) for picture in pictures]
 
     @torch.no_grad()
@@ -139,7 +139,7 @@ class _Objective:
         """Mean over photographs and style pictures, as a level paints them."""
         codes = code + level.student.context(photographs.plain)
         painted = level.student(photographs.grained, codes, level.exit).clamp(-1, 1)
-        painted = shown(painted, photographs.plain, self._soften.softness, self._soften.keeps_detail)
+        painted = finished(painted, photographs.plain, self._finish)
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
         with torch.no_grad():
             wanted = self._network(photographs.plain, (CONTENT_TAP,))[CONTENT_TAP]

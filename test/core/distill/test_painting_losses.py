@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What networks that paint are judged by: distances that no style outvotes, pictures softened as at run time."""
+"""What networks that paint are judged by: distances that no style outvotes, pictures finished as at run time."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
 from muon_ad_core.distill import painting_losses  # noqa: E402
+from muon_ad_core.distill.finishing import finished  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights, PerceptualLosses, Views  # noqa: E402
-from muon_ad_core.distill.painting_trainer import shown  # noqa: E402
 from muon_ad_core.distill.pictures import to_picture, to_tensor  # noqa: E402
-from muon_ad_core.engine.softening import Softener  # noqa: E402
+from muon_ad_core.engine.finishing import Finish, Finisher  # noqa: E402
 
 STYLE_ALONE = LossWeights(style=1, tone=0, lattice=0, steady=0, variation=0)
 
@@ -54,12 +54,13 @@ def test_strokes_are_compared_at_half_the_size_too(painting_data: Path, monkeypa
     assert both > loss(fine) + 0.1
 
 
-@pytest.mark.parametrize("keeps_detail", [False, True])
+@pytest.mark.parametrize(("keeps_detail", "local_contrast"), [(False, 0.0), (True, 0.0), (True, 0.5), (True, 1.0)])
 @pytest.mark.parametrize("softness", [0.0, 0.47, 0.7])
-def test_training_softens_as_the_runtime_does(softness: float, keeps_detail: bool) -> None:
+def test_training_finishes_as_the_runtime_does(softness: float, keeps_detail: bool, local_contrast: float) -> None:
     picture, frame = np.random.default_rng(0).integers(0, 256, (2, 20, 28, 3), np.uint8)
     expected = np.empty_like(picture)
-    Softener(softness, keeps_detail)(picture, frame, expected)
-    found = to_picture(shown(to_tensor([picture]), to_tensor([frame]), softness, keeps_detail)[0])
+    finish = Finish(softness, keeps_detail, local_contrast)
+    Finisher(finish)(picture, frame, expected)
+    found = to_picture(finished(to_tensor([picture]), to_tensor([frame]), finish)[0])
     # OpenCV's weights for bytes are multiples of 1/256.
     np.testing.assert_allclose(found.astype(int), expected, atol=2)

@@ -194,7 +194,7 @@ def test_package_paints_like_the_network_and_goes_on(
     assert [style["name"] for style in package.manifest["styles"]] == ["styles_0", "styles_2"]
     assert package.manifest["metrics"]["ssim_int8_float_fast"] > 0.9
     assert package.level("fast").macs < package.level("fine").macs
-    assert package.manifest["softness"] == trainer.recipe.softness > 0
+    assert package.manifest["softness"] == trainer.recipe.finish.softness > 0
     stylizer = Stylizer(package)
     frame = np.full((50, 70, 3), 90, np.uint8)
     assert stylizer.run(frame).shape == frame.shape

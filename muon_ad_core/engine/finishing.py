@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last touch to a painted picture, the same in training and at run time: softer strokes, the frame's own detail.
+
+A mesh with a period of two pixels, the network's finest cells, stands still while the scene moves and would flicker:
+softening makes it faint. Trained through it, a network puts its strokes where they last. What a small network cannot
+carry, the frame has: where the engine says so, only what was painted over the frame is softened, and some of the
+frame's local contrast is added, which makes faces and edges clear under the strokes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from muon_ad_core.engine.package import EnginePackage
+from muon_ad_core.errors import EngineError
+
+SOFTNESS_FIELD, DETAIL_FIELD, CONTRAST_FIELD = "softness", "keeps_detail", "local_contrast"
+"""Of the manifest; an engine without one does not do it."""
+MOST_SOFTNESS = 2.0
+"""Three pixels in a row count alike, almost."""
+CONTRAST_CELL = 4
+"""Local contrast is what a frame has beside its mean over a few cells of so many pixels along a side."""
+CONTRAST_KERNEL = 5, 1.0
+"""Side and standard deviation, in cells, of the Gaussian that weighs them."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is done to painted pictures.
+
+    softness: standard deviation in pixels with which they are softened, 0 for none of all this; keeps_detail: the
+    frame's own detail is left out of that; local_contrast: with it, share of the frame's local contrast that is added.
+    """
+
+    softness: float = 0.0
+    keeps_detail: bool = False
+    local_contrast: float = 0.0
+
+    def fields(self) -> dict[str, float | bool]:
+        """For the manifest of an engine."""
+        return {
+            SOFTNESS_FIELD: self.softness,
+            DETAIL_FIELD: self.keeps_detail,
+            CONTRAST_FIELD: self.local_contrast,
+        }
+
+
+USUAL = Finish(softness=0.7, keeps_detail=True, local_contrast=0.5)
+"""With which students are trained."""
+
+
+def gaussian_weights(side: int, deviation: float) -> list[float]:
+    """Of the pixels of a row or column around one, as OpenCV has them; deviation: in pixels."""
+    return list(map(float, cv2.getGaussianKernel(side, deviation)[:, 0]))
+
+
+class Finisher:
+    """Finishes painted pictures, whose buffers it keeps from one frame to the next of the same size."""
+
+    def __init__(self, finish: Finish) -> None:
+        self.finish = finish
+        self._without_detail, self._mean, self._more = np.empty((3, 0, 0, 3), np.uint8)
+
+    def __call__(self, painted: np.ndarray, frame: np.ndarray, result: np.ndarray) -> None:
+        """Write the painted picture of a frame as it is shown; all are uint8 (H, W, 3)."""
+        if not self.finish.softness:
+            np.copyto(result, painted)
+            return
+        cv2.GaussianBlur(painted, (3, 3), self.finish.softness, dst=result)
+        if self.finish.keeps_detail:
+            self._add_detail(frame, result)
+
+    def _add_detail(self, frame: np.ndarray, result: np.ndarray) -> None:
+        """Add to a result what its frame has of detail: a pixel of it is lighter or darker, never both."""
+        if self._without_detail.shape != frame.shape:
+            self._without_detail, self._mean, self._more = np.empty((3, *frame.shape), np.uint8)
+        without, share = self._without_detail, self.finish.local_contrast
+        cv2.GaussianBlur(frame, (3, 3), self.finish.softness, dst=without)
+        if share:
+            _mean_around(frame, self._mean)
+            cv2.addWeighted(without, 1 - share, self._mean, share, 0, without)
+        cv2.add(result, cv2.subtract(frame, without, self._more), result)
+        cv2.subtract(result, cv2.subtract(without, frame, self._more), result)
+
+
+def finish_of(package: EnginePackage) -> Finish:
+    """What a style engine asks for; EngineError when it makes no sense."""
+    keeps_detail = package.manifest.get(DETAIL_FIELD, False)
+    if not isinstance(keeps_detail, bool):
+        raise EngineError(f"'{DETAIL_FIELD}' of engine {package.name} must be true or false, got {keeps_detail!r}")
+    softness = _number(package, SOFTNESS_FIELD, MOST_SOFTNESS)
+    return Finish(softness, keeps_detail, _number(package, CONTRAST_FIELD, 1.0))
+
+
+def _number(package: EnginePackage, field: str, most: float) -> float:
+    value = package.manifest.get(field, 0.0)
+    if not isinstance(value, (int, float)) or not 0 <= value <= most:
+        raise EngineError(f"'{field}' of engine {package.name} must be from 0 to {most}, got {value!r}")
+    return float(value)
+
+
+def _mean_around(frame: np.ndarray, mean: np.ndarray) -> None:
+    """Write the mean around every pixel of a frame, smoothly."""
+    height, width = frame.shape[:2]
+    side, deviation = CONTRAST_KERNEL
+    small = frame
+    for part in (2, CONTRAST_CELL):  # in two steps: OpenCV halves even sizes very fast
+        cells = max(1, width // part), max(1, height // part)
+        small = cv2.resize(small, cells, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (side, side), deviation)
+    cv2.resize(small, (width, height), dst=mean, interpolation=cv2.INTER_LINEAR)

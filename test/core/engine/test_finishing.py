@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last touch to painted pictures: what fades, what stays and what is added, and what a manifest may ask for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from muon_ad_core.engine.finishing import USUAL, Finish, Finisher
+from muon_ad_core.engine.package import EnginePackage, find_engine
+from muon_ad_core.errors import EngineError
+from muon_ad_core.stylize import Stylizer
+
+
+def test_softening_fades_a_mesh_of_two_pixels_and_keeps_what_is_even() -> None:
+    mesh = np.full((16, 20, 3), 100, np.uint8)
+    mesh[::2] = 140
+    result = np.empty_like(mesh)
+    finish = Finisher(Finish(0.7))
+    finish(mesh, mesh, result)
+    assert result.mean() == pytest.approx(120, abs=0.5)
+    assert result.std() < 0.7 * mesh.std()
+    even = np.full((16, 20, 3), 77, np.uint8)
+    finish(even, mesh, result)
+    assert np.array_equal(result, even)
+    Finisher(replace(USUAL, softness=0.0))(mesh, even, result)
+    assert np.array_equal(result, mesh)
+
+
+def test_detail_of_the_frame_stays_while_what_was_painted_over_it_is_softened() -> None:
+    frame = np.random.default_rng(0).integers(40, 200, (16, 20, 3), np.uint8)
+    mesh = np.zeros_like(frame)
+    mesh[::2] = 40
+    result = np.empty_like(frame)
+    finish = Finisher(Finish(0.7, keeps_detail=True))
+    finish(frame + 20, frame, result)
+    assert np.array_equal(result, frame + 20)
+    finish(frame + mesh, frame, result)
+    added = result.astype(int) - frame
+    assert added.mean() == pytest.approx(20, abs=0.5)
+    assert added.std() < 0.7 * mesh.std()
+    assert np.ptp(added, axis=1).max() <= 1  # the same in every column, whatever the frame
+    small = np.full((6, 8, 3), 9, np.uint8)
+    result = np.empty_like(small)
+    finish(small, small, result)
+    assert np.array_equal(result, small)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_local_contrast_of_the_frame_is_added_to_what_was_painted(share: float) -> None:
+    frame = np.full((64, 64, 3), 100, np.uint8)
+    frame[:, 32:] = 160
+    painted = np.full_like(frame, 120)
+    result = np.empty_like(frame)
+    Finisher(Finish(0.7, keeps_detail=True, local_contrast=share))(painted, frame, result)
+    step = result[32, 34].astype(int) - result[32, 29]
+    assert 0.5 * share * 60 < step.min() <= step.max() < share * 60
+    np.testing.assert_array_equal(result[:, [0, -1]], 120)  # far from the edge a frame has none
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2), (5, 50), (37, 61)])
+def test_frames_of_any_size_are_finished(height: int, width: int) -> None:
+    even = np.full((height, width, 3), 90, np.uint8)
+    result = np.zeros_like(even)
+    Finisher(USUAL)(even, even, result)
+    assert np.array_equal(result, even)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("keeps_detail", 2, "must be true or false"),
+        ("local_contrast", 1.5, "must be from 0 to 1"),
+        ("local_contrast", "some", "must be from 0 to 1"),
+        *(("softness", value, "must be from 0 to 2") for value in (-1, 3.5, "much", None)),
+    ],
+)
+def test_a_finish_that_makes_no_sense_is_refused(field: str, value: object, told: str) -> None:
+    package = EnginePackage.load(find_engine("student"))
+    other = EnginePackage(package.root, "mist", "1", "style", package.levels, {**package.manifest, field: value})
+    with pytest.raises(EngineError, match=f"'{field}' of engine mist {told}"):
+        Stylizer(other)
