@@ -5,42 +5,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from muon_ad_core.engine.finishing import Finisher, finish_of
 from muon_ad_core.engine.frame_context import load_context
-from muon_ad_core.engine.frames import BELOW, BORDER, check_frame, fill_padded, pack, squares_along, unpack
-from muon_ad_core.engine.grain import Grain, grain_of
+from muon_ad_core.engine.frames import check_frame, pack, shrinkage, squares_along, unpack
+from muon_ad_core.engine.grain import grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.engine.self_check import check_graph
 from muon_ad_core.errors import EngineError, ParameterError, StyleError
-from muon_ad_core.smoothing import SceneSmoother
+from muon_ad_core.frame_buffers import FrameBuffers
 from muon_ad_core.style_files import shipped_codes, user_codes
-
-MULTIPLE = 8
-"""The body works at 1/8 resolution: the padded frame is a multiple of this."""
-
-
-@dataclass(frozen=True)
-class _Buffers:
-    """Everything a batch of frames of one size needs, allocated once.
-
-    padded: the frames with their borders; grained: one of them with grain; packed: the network's input; painted: one
-    result, unpacked, with its border; outputs: what is returned; grain: None where the engine asks for none; smoother:
-    of a single frame's sequence.
-    """
-
-    padded: np.ndarray
-    grained: np.ndarray
-    packed: np.ndarray
-    painted: np.ndarray
-    outputs: list[np.ndarray]
-    grain: Grain | None
-    smoother: SceneSmoother
 
 
 class Stylizer:
@@ -71,7 +49,9 @@ class Stylizer:
         self._finish, self._grain = Finisher(finish_of(package)), grain_of(package)
         self._codes: dict[str, np.ndarray] = user_codes(package) | shipped_codes(package)
         self._lock = threading.Lock()
-        self._buffers: _Buffers | None = None
+        self._buffers: dict[int, FrameBuffers] = {}
+        self._size = (0, 0, 0)
+        self._shrink = 1
         self._place = (0.0, 0.0)
         self._strength = 1.0
         self._smoothing = 0.0
@@ -157,14 +137,15 @@ class Stylizer:
 
     def warm_up(self, height: int, width: int) -> None:
         """Compile every level for a frame size and allocate its buffers, so that no frame waits for it."""
-        buffers = self._prepare((1, height, width))
-        buffers.packed[:] = 0
-        chosen = self._level
+        chosen, frame = self._level, np.zeros((height, width, 3), np.uint8)
         for level in self.package.levels:
             self._level = level
+            buffers = self._prepare((1, height, width), self._shrink_for(frame))
+            buffers.take_in([frame], "rgb8")
+            buffers.packed[:] = 0
             self._infer(buffers, buffers.padded)
         self._level = chosen
-        buffers.smoother.forget()
+        self._forget_previous()
 
     def run(
         self,
@@ -175,8 +156,9 @@ class Stylizer:
     ) -> np.ndarray:
         """Stylise one frame of any size and strides; the result, RGB uint8 (H, W, 3), is valid until the next run.
 
-        encoding: rgb8, bgr8, rgba8 or bgra8; scene: RGB uint8 picture that the frame is a piece of; origin: row and
-        column of it at which the frame begins. Raises ParameterError for anything else.
+        encoding: rgb8, bgr8, rgba8 or bgra8; scene: RGB uint8 picture that the frame is a piece of, or all of, which is
+        painted at its full size, whatever the level's most pixels; origin: row and column of it at which the frame
+        begins. Raises ParameterError for anything else.
         """
         return self.run_batch([frame], encoding, scene, origin)[0]
 
@@ -199,46 +181,52 @@ class Stylizer:
         if self._strength == 0 and encoding == "rgb8":
             self._forget_previous()
             return list(frames)
-        buffers = self._prepare((len(frames), *frames[0].shape[:2]))
-        inputs = [fill_padded(f, encoding, p, BORDER, _mirrored(f)) for f, p in zip(frames, buffers.padded)]
+        shrink = 1 if scene is not None else self._shrink_for(frames[0])
+        buffers = self._prepare((len(frames), *frames[0].shape[:2]), shrink)
+        buffers.take_in(frames, encoding)
         if self._strength == 0:
             self._forget_previous()
-            return inputs
+            return buffers.frames
         smoothed = self._smoothing > 0 and len(frames) == 1
         if smoothed:
-            x, y = buffers.smoother.follow(inputs[0])
+            x, y = buffers.smoother.follow(buffers.seen[0])
             self._place = self._place[0] - y, self._place[1] - x
-        for index, padded in enumerate(buffers.padded):
-            seen = self._with_grain(buffers, padded, origin)
-            pack(seen, buffers.packed[index : index + 1], self._level.input_block)
-        whole = inputs if _mirrored(frames[0]) else list(buffers.padded)
-        painted = self._infer(buffers, whole if scene is None else [scene] * len(frames))
-        for index, (rgb, output) in enumerate(zip(inputs, buffers.outputs)):
+        row, column = (round(place) + begin for place, begin in zip(self._place, origin))
+        for index in range(len(frames)):
+            pack(buffers.grained(index, row, column), buffers.packed[index : index + 1], self._level.input_block)
+        scenes = buffers.seen if buffers.mirrored else list(buffers.padded)
+        if scene is not None and scene.shape != frames[0].shape:
+            scenes = [scene] * len(frames)
+        painted = self._infer(buffers, scenes)
+        for index in range(len(frames)):
             unpack(painted[index : index + 1], buffers.painted, self._level.output_block)
-            inside = buffers.painted[BORDER : BORDER + output.shape[0], BORDER : BORDER + output.shape[1]]
-            if smoothed:
-                buffers.smoother.smooth(inside, self._smoothing)
-            self._finish(inside, rgb, output)
-            if self._strength < 1:
-                cv2.addWeighted(output, self._strength, rgb, 1 - self._strength, 0, dst=output)
+            self._finish_frame(buffers, index, smoothed)
         return list(buffers.outputs)
 
-    def _prepare(self, size: tuple[int, int, int]) -> _Buffers:
-        """The buffers for a batch of (frames, height, width)."""
-        if self._buffers is None or (len(self._buffers.outputs), *self._buffers.outputs[0].shape[:2]) != size:
-            self._buffers = _allocate(*size, self._level.input_block, self._grain)
-            self._place = (0.0, 0.0)
-        return self._buffers
+    def _finish_frame(self, buffers: FrameBuffers, index: int, smoothed: bool) -> None:
+        """From what was painted of a frame to its output."""
+        painted, frame, output = buffers.painted_inside(), buffers.frames[index], buffers.outputs[index]
+        if smoothed:
+            buffers.smoother.smooth(painted, self._smoothing)
+        self._finish(painted, buffers.seen[index], frame, output)
+        if self._strength < 1:
+            cv2.addWeighted(output, self._strength, frame, 1 - self._strength, 0, dst=output)
 
-    def _with_grain(self, buffers: _Buffers, padded: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
-        """The padded frame with the grain that lies where it looks."""
-        if buffers.grain is None:
-            return padded
-        row, column = (round(place) + begin for place, begin in zip(self._place, origin))
-        buffers.grain.add(padded, buffers.grained, row, column)
-        return buffers.grained
+    def _shrink_for(self, frame: np.ndarray) -> int:
+        return shrinkage(frame.shape[0], frame.shape[1], self._level.most_pixels)
 
-    def _infer(self, buffers: _Buffers, scenes: Iterable[np.ndarray]) -> np.ndarray:
+    def _prepare(self, size: tuple[int, int, int], shrink: int) -> FrameBuffers:
+        """The buffers for a batch of (frames, height, width) that is painted so many times smaller."""
+        if size != self._size:
+            self._size, self._buffers = size, {}
+        if shrink not in self._buffers:
+            self._buffers[shrink] = FrameBuffers(*size, shrink, self._level.input_block, self._grain)
+        if shrink != self._shrink:
+            self._shrink = shrink
+            self._forget_previous()
+        return self._buffers[shrink]
+
+    def _infer(self, buffers: FrameBuffers, scenes: Iterable[np.ndarray]) -> np.ndarray:
         """Run the network on packed frames; scenes: what each is a piece of."""
         codes = np.stack([self._frame_code(scene) for scene in scenes])
         return self._graphs[self._level.name].run({"pixels": buffers.packed, "code": codes})["painted"]
@@ -249,27 +237,8 @@ class Stylizer:
 
     def _forget_previous(self) -> None:
         self._place = (0.0, 0.0)
-        if self._buffers is not None:
-            self._buffers.smoother.forget()
-
-
-def _mirrored(frame: np.ndarray) -> bool:
-    """Whether the frame is large enough to be continued as in a mirror."""
-    return min(frame.shape[:2]) > BORDER + BELOW + MULTIPLE
-
-
-def _allocate(count: int, height: int, width: int, block: int, grain: float) -> _Buffers:
-    rows = -(-(height + BORDER + BELOW) // MULTIPLE) * MULTIPLE
-    columns = -(-(width + 2 * BORDER) // MULTIPLE) * MULTIPLE
-    return _Buffers(
-        padded=np.empty((count, rows, columns, 3), np.uint8),
-        grained=np.empty((rows, columns, 3), np.uint8),
-        packed=np.empty((count, rows // block, columns // block, 3 * block * block), np.uint8),
-        painted=np.empty((rows, columns, 3), np.uint8),
-        outputs=[np.empty((height, width, 3), np.uint8) for _ in range(count)],
-        grain=Grain(grain, rows, columns) if grain else None,
-        smoother=SceneSmoother(height, width),
-    )
+        for buffers in self._buffers.values():
+            buffers.smoother.forget()
 
 
 def _check_share(name: str, value: float) -> None:

@@ -52,7 +52,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
                     frame_code = code + painter.student.context(to_tensor([photograph]))
                     painted = to_picture(painter.student(to_tensor([padded]), frame_code, painter.exit)[0])
                 expected = np.empty_like(photograph)
-                finish(painted[BORDER:-BELOW, BORDER:-BORDER], photograph, expected)
+                finish(painted[BORDER:-BELOW, BORDER:-BORDER], photograph, photograph, expected)
                 found[name].append(ssim(stylizer.run(photograph), expected))
     means = {name: float(np.mean(values)) for name, values in found.items()}
     return {"ssim_int8_float": min(means.values()), **means}

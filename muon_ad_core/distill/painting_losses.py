@@ -69,6 +69,17 @@ class Views:
     styles: Sequence[int]
     """Index of the style of each photograph."""
 
+    def shrunk(self, times: int) -> Views:
+        """The same so many times smaller, by which sides and shift can be divided."""
+        if times == 1:
+            return self
+        first, second = (F.avg_pool2d(pictures, times) for pictures in (self.first, self.second))
+        return replace(self, first=first, second=second, shift=(self.shift[0] // times, self.shift[1] // times))
+
+    def both(self) -> Tensor:
+        """First views before second ones, (2B, 3, S, S)."""
+        return torch.cat([self.first, self.second])
+
     def inside(self, margin: int) -> Views:
         """The same without so many pixels along the border."""
         return replace(self, first=inside(self.first, margin), second=inside(self.second, margin))
@@ -92,7 +103,7 @@ class PerceptualLosses:
         taps = sorted({*STYLE_TAPS, CONTENT_TAP})
         found = self._network(_channels_last(painted), taps)
         with torch.no_grad():
-            pictures = _channels_last(torch.cat([views.first, views.second]))
+            pictures = _channels_last(views.both())
             wanted = self._network(pictures, (CONTENT_TAP,))[CONTENT_TAP]
         losses = {"content": weights.content * content_distance(found[CONTENT_TAP], wanted).mean()}
         if weights.style:

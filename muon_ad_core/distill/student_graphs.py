@@ -20,13 +20,14 @@ from muon_ad_core.compress.precision_plan import convolution_work, plan_precisio
 from muon_ad_core.compress.quantise import CalibratedGraph
 from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.engine.finishing import Finish, Finisher
+from muon_ad_core.engine.frames import MOST_PAINTED, VGA, shrinkage
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.runtime import Graph
 from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
 from muon_ad_core.nets.packed_student import PACKED_BLOCK, PackedStudent
 from muon_ad_core.nets.student import LEVELS, Level, Student, pack_pixels, unpack_pixels
 
-PACKED_VGA = (1, 480 // PACKED_BLOCK, 640 // PACKED_BLOCK, 3 * PACKED_BLOCK**2)
+PACKED_VGA = (1, VGA[0] // PACKED_BLOCK, VGA[1] // PACKED_BLOCK, 3 * PACKED_BLOCK**2)
 """Shape of a packed 640x480 frame."""
 CALIBRATION_FRAMES = 512
 CALIBRATION_SIDE = 256
@@ -40,16 +41,25 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class NamedExit:
-    """A level of a package: what it is called, the student that paints it, and which exit of it."""
+    """A level of a package: what it is called, the student that paints it, and which exit of it.
+
+    most_pixels: frames of more are painted smaller.
+    """
 
     name: str
     student: Student
     exit: Level
+    most_pixels: int = MOST_PAINTED
+
+    @property
+    def shrink(self) -> int:
+        """How many times smaller it paints a frame of 640x480."""
+        return shrinkage(*VGA, self.most_pixels)
 
 
-def both_exits(student: Student) -> list[NamedExit]:
+def both_exits(student: Student, most_pixels: int = MOST_PAINTED) -> list[NamedExit]:
     """The levels of a package of one student, which are called as its exits."""
-    return [NamedExit(level, student, level) for level in LEVELS]
+    return [NamedExit(level, student, level, most_pixels) for level in LEVELS]
 
 
 def written_files(exits: Sequence[NamedExit]) -> list[str]:
@@ -87,10 +97,12 @@ def export_levels(
     return levels, metrics
 
 
-def export_float_level(student: Student, level: Level, path: Path) -> int:
-    """Write one level in floating point; returns its multiply-accumulates of a 640x480 frame."""
+def export_float_level(student: Student, level: Level, path: Path, shrink: int = 1) -> int:
+    """Write one level in floating point; returns its multiply-accumulates of 640x480 pixels, shrunk so many times."""
     network = PackedStudent(student, level)
-    inputs = {"pixels": torch.zeros(PACKED_VGA, dtype=torch.uint8), "code": torch.zeros(1, student.config.code)}
+    batch, rows, columns, channels = PACKED_VGA
+    pixels = torch.zeros(batch, rows // shrink, columns // shrink, channels, dtype=torch.uint8)
+    inputs = {"pixels": pixels, "code": torch.zeros(1, student.config.code)}
     sizes = {0: "batch", 1: "rows", 2: "columns"}
     export_onnx(network, inputs, ["painted"], path, {"pixels": sizes, "painted": sizes, "code": {0: "batch"}})
     return count_macs(network, inputs)
@@ -108,7 +120,7 @@ def _export_level(
     student = level.student
     with tempfile.TemporaryDirectory() as folder:
         float_graph = Path(folder) / "float.onnx"
-        macs = export_float_level(student, level.exit, float_graph)
+        macs = export_float_level(student, level.exit, float_graph, level.shrink)
         calibrated = CalibratedGraph(float_graph, Path(folder), calibration_inputs(student, codes, calibration))
         kept: tuple[str, ...] = ()
         if fidelity is not None:
@@ -121,7 +133,7 @@ def _export_level(
     entry = {
         "name": level.name, "graph": graph.name, "precision": "mixed" if kept else "int8",
         "width": student.config.width, "parameters": sum(p.numel() for p in used), "macs": macs,
-        "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK,
+        "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK, "most_pixels": level.most_pixels,
     }  # fmt: skip
     return entry | ({"float_layers": list(kept)} if kept else {}), judge(_graph(graph))
 
@@ -175,7 +187,8 @@ class FidelityJudge:
 
     def _shown(self, painted: np.ndarray, picture: np.ndarray) -> np.ndarray:
         result = np.empty(painted.shape, np.uint8)
-        self._finish(np.ascontiguousarray(painted), np.ascontiguousarray(picture), result)
+        picture = np.ascontiguousarray(picture)
+        self._finish(np.ascontiguousarray(painted), picture, picture, result)
         return result
 
 

@@ -31,8 +31,9 @@ CONTRAST_KERNEL = 5, 1.0
 class Finish:
     """What is done to painted pictures.
 
-    softness: standard deviation in pixels with which they are softened, 0 for none of all this; keeps_detail: the
-    frame's own detail is left out of that; local_contrast: with it, share of the frame's local contrast that is added.
+    softness: standard deviation in painted pixels with which they are softened, 0 for none of all this; keeps_detail:
+    the frame's own detail stays, also that for which a smaller painted picture has no pixels; local_contrast: with it,
+    share of the frame's local contrast that is added.
     """
 
     softness: float = 0.0
@@ -62,28 +63,44 @@ class Finisher:
 
     def __init__(self, finish: Finish) -> None:
         self.finish = finish
-        self._without_detail, self._mean, self._more = np.empty((3, 0, 0, 3), np.uint8)
+        self._soft, self._without_detail, self._mean, self._enlarged, self._more = np.empty((5, 0, 0, 3), np.uint8)
 
-    def __call__(self, painted: np.ndarray, frame: np.ndarray, result: np.ndarray) -> None:
-        """Write the painted picture of a frame as it is shown; all are uint8 (H, W, 3)."""
-        if not self.finish.softness:
-            np.copyto(result, painted)
-            return
-        cv2.GaussianBlur(painted, (3, 3), self.finish.softness, dst=result)
-        if self.finish.keeps_detail:
-            self._add_detail(frame, result)
+    def __call__(self, painted: np.ndarray, seen: np.ndarray, frame: np.ndarray, result: np.ndarray) -> None:
+        """Write the painted picture of a frame as it is shown.
 
-    def _add_detail(self, frame: np.ndarray, result: np.ndarray) -> None:
+        painted, and seen, what it was painted of: uint8 (h, w, 3); frame, of which that was seen, and result: uint8 (H,
+        W, 3), the same size or a larger one.
+        """
+        if painted.shape == result.shape:
+            self._soften(painted, result)
+        else:
+            if self._soft.shape != painted.shape:
+                self._soft = np.empty_like(painted)
+            self._soften(painted, self._soft)
+            _enlarge(self._soft, result)
+        if self.finish.softness and self.finish.keeps_detail:
+            self._add_detail(seen, frame, result)
+
+    def _add_detail(self, seen: np.ndarray, frame: np.ndarray, result: np.ndarray) -> None:
         """Add to a result what its frame has of detail: a pixel of it is lighter or darker, never both."""
-        if self._without_detail.shape != frame.shape:
-            self._without_detail, self._mean, self._more = np.empty((3, *frame.shape), np.uint8)
+        if self._more.shape != frame.shape or self._mean.shape != seen.shape:
+            self._without_detail, self._mean = np.empty((2, *seen.shape), np.uint8)
+            self._enlarged, self._more = np.empty((2, *frame.shape), np.uint8)
         without, share = self._without_detail, self.finish.local_contrast
-        cv2.GaussianBlur(frame, (3, 3), self.finish.softness, dst=without)
+        self._soften(seen, without)
         if share:
-            _mean_around(frame, self._mean)
+            _mean_around(seen, self._mean)
             cv2.addWeighted(without, 1 - share, self._mean, share, 0, without)
+        if seen.shape != frame.shape:
+            without = _enlarge(without, self._enlarged)
         cv2.add(result, cv2.subtract(frame, without, self._more), result)
         cv2.subtract(result, cv2.subtract(without, frame, self._more), result)
+
+    def _soften(self, picture: np.ndarray, result: np.ndarray) -> None:
+        if self.finish.softness:
+            cv2.GaussianBlur(picture, (3, 3), self.finish.softness, dst=result)
+        else:
+            np.copyto(result, picture)
 
 
 def finish_of(package: EnginePackage) -> Finish:
@@ -111,4 +128,8 @@ def _mean_around(frame: np.ndarray, mean: np.ndarray) -> None:
         cells = max(1, width // part), max(1, height // part)
         small = cv2.resize(small, cells, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (side, side), deviation)
-    cv2.resize(small, (width, height), dst=mean, interpolation=cv2.INTER_LINEAR)
+    _enlarge(small, mean)
+
+
+def _enlarge(picture: np.ndarray, result: np.ndarray) -> np.ndarray:
+    return cv2.resize(picture, result.shape[1::-1], dst=result, interpolation=cv2.INTER_LINEAR)

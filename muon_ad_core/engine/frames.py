@@ -12,7 +12,13 @@ BORDER = 16
 """Mirrored pixels around the frame: zero padding inside the network would print a coloured frame at the border."""
 BELOW = 32
 """The same below it: the zeros beyond the lower border draw a line in some styles, as far as 27 pixels from them."""
+MULTIPLE = 8
+"""The body works at 1/8 resolution: what is painted, with its border, is a multiple of this."""
 MAX_PIXELS = 64_000_000
+MOST_PAINTED = 600_000
+"""Pixels of the largest frame that a level paints at its full size, where it does not say another number."""
+VGA = 480, 640
+"""Height and width of the frame for which levels are trained and compared."""
 TO_RGB: dict[str, tuple[int, int | None]] = {
     "rgb8": (3, None),
     "bgr8": (3, cv2.COLOR_BGR2RGB),
@@ -54,6 +60,18 @@ def fill_padded(frame: np.ndarray, encoding: str, padded: np.ndarray, border: in
         dst=padded,
     )  # fmt: skip
     return inside
+
+
+def shrinkage(height: int, width: int, most_pixels: int) -> int:
+    """How many times smaller a frame is painted: by the least whole number with which at most `most_pixels` are left.
+
+    Strokes keep their size beside the picture, and a level's time is bounded; the frame's own detail is added at full
+    size (`engine.finishing`).
+    """
+    times = 1
+    while (height // times) * (width // times) > most_pixels:
+        times += 1
+    return times
 
 
 def central_square(picture: np.ndarray, size: int) -> np.ndarray:

@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from muon_ad_core.engine.frames import MAX_PIXELS, VGA, shrinkage
+
 OPTIONS = {
     "start": "start",
     "start_level": "start-level",
@@ -22,6 +24,7 @@ OPTIONS = {
     "matrix_decay": "matrix-decay",
     "palettes": "palettes",
     "shipped_share": "shipped-share",
+    "most_pixels": "most-pixels",
     "seed": "seed",
 }
 """Of ``muon-ad train student``, by the recipe's values that they set."""
@@ -36,7 +39,8 @@ def model_card(fields: Mapping[str, Any]) -> str:
         f"- `{s['name']}`: {s['artist'] or 'unknown artist'}, {s['work'] or s['name']}" for s in fields["styles"]
     )
     levels = "\n".join(
-        f"| {level['name']} | {level['precision']} | {level['parameters']:,} | {level['macs'] / 1e9:.2f} |"
+        f"| {level['name']} | {level['precision']} | {level['parameters']:,} | {_painted_size(level)} "
+        f"| {level['macs'] / 1e9:.2f} |"
         for level in fields["levels"]
     )
     training = fields["training"]
@@ -45,8 +49,8 @@ def model_card(fields: Mapping[str, Any]) -> str:
 
 {fields["description"]} Licence: {fields["licence"]}.
 
-| level | precision | parameters | GMAC at 640x480 |
-|---|---|---|---|
+| level | precision | parameters | paints 640x480 at | GMAC |
+|---|---|---|---|---|
 {levels}
 
 ## Styles
@@ -76,6 +80,12 @@ as of canvas. Pictures that were not trained as styles (`load_style`) give their
 strokes, unless they are refined (`muon-ad style add --refine`). Text and small faces are not kept readable. Frames are
 expected to be ordinary camera pictures; strong sensor noise is painted, too.
 """
+
+
+def _painted_size(level: Mapping[str, Any]) -> str:
+    height, width = VGA
+    shrink = shrinkage(height, width, level.get("most_pixels", MAX_PIXELS))
+    return f"{width // shrink}x{height // shrink}"
 
 
 def _commands(fields: Mapping[str, Any]) -> str:

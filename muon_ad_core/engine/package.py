@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from muon_ad_core.engine.frames import MAX_PIXELS
 from muon_ad_core.errors import EngineError
 
 FORMAT = "muon-ad-engine"
@@ -33,7 +34,8 @@ class Level:
     width: channels of its body; parameters: weights; macs: multiply-accumulates of one 640x480 frame (style) or one
     network input (detection); input_block, output_block: pixels along one side of the blocks that are packed into
     channels at the graph's input and output (1: not packed); exit: of the student that paints it, where the level is
-    called otherwise; weights: file of that student's weights, where they are not the package's own.
+    called otherwise; weights: file of that student's weights, where they are not the package's own; most_pixels: frames
+    of more are painted at a half, a third, ... of their size.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Level:
     output_block: int = 1
     exit: str = ""
     weights: str = ""
+    most_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def stylize_picture(stylizer: Stylizer, picture: np.ndarray) -> np.ndarray:
     """Stylise RGB uint8 (H, W, 3) of any size, as one piece or in tiles; the result is a new array."""
     height, width = picture.shape[:2]
     if height * width <= MOST_PIXELS:
-        return stylizer.run(picture).copy()
+        return stylizer.run(picture, scene=picture).copy()
     result = np.empty_like(picture)
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):

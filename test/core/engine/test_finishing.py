@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,13 +18,13 @@ def test_softening_fades_a_mesh_of_two_pixels_and_keeps_what_is_even() -> None:
     mesh[::2] = 140
     result = np.empty_like(mesh)
     finish = Finisher(Finish(0.7))
-    finish(mesh, mesh, result)
+    finish(mesh, mesh, mesh, result)
     assert result.mean() == pytest.approx(120, abs=0.5)
     assert result.std() < 0.7 * mesh.std()
     even = np.full((16, 20, 3), 77, np.uint8)
-    finish(even, mesh, result)
+    finish(even, mesh, mesh, result)
     assert np.array_equal(result, even)
-    Finisher(replace(USUAL, softness=0.0))(mesh, even, result)
+    Finisher(replace(USUAL, softness=0.0))(mesh, even, even, result)
     assert np.array_equal(result, mesh)
 
 
@@ -33,16 +34,16 @@ def test_detail_of_the_frame_stays_while_what_was_painted_over_it_is_softened() 
     mesh[::2] = 40
     result = np.empty_like(frame)
     finish = Finisher(Finish(0.7, keeps_detail=True))
-    finish(frame + 20, frame, result)
+    finish(frame + 20, frame, frame, result)
     assert np.array_equal(result, frame + 20)
-    finish(frame + mesh, frame, result)
+    finish(frame + mesh, frame, frame, result)
     added = result.astype(int) - frame
     assert added.mean() == pytest.approx(20, abs=0.5)
     assert added.std() < 0.7 * mesh.std()
     assert np.ptp(added, axis=1).max() <= 1  # the same in every column, whatever the frame
     small = np.full((6, 8, 3), 9, np.uint8)
     result = np.empty_like(small)
-    finish(small, small, result)
+    finish(small, small, small, result)
     assert np.array_equal(result, small)
 
 
@@ -52,7 +53,7 @@ def test_local_contrast_of_the_frame_is_added_to_what_was_painted(share: float) 
     frame[:, 32:] = 160
     painted = np.full_like(frame, 120)
     result = np.empty_like(frame)
-    Finisher(Finish(0.7, keeps_detail=True, local_contrast=share))(painted, frame, result)
+    Finisher(Finish(0.7, keeps_detail=True, local_contrast=share))(painted, frame, frame, result)
     step = result[32, 34].astype(int) - result[32, 29]
     assert 0.5 * share * 60 < step.min() <= step.max() < share * 60
     np.testing.assert_array_equal(result[:, [0, -1]], 120)  # far from the edge a frame has none
@@ -62,8 +63,24 @@ def test_local_contrast_of_the_frame_is_added_to_what_was_painted(share: float) 
 def test_frames_of_any_size_are_finished(height: int, width: int) -> None:
     even = np.full((height, width, 3), 90, np.uint8)
     result = np.zeros_like(even)
-    Finisher(USUAL)(even, even, result)
+    Finisher(USUAL)(even, even, even, result)
     assert np.array_equal(result, even)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_picture_painted_smaller_has_the_frame_s_detail_at_full_size(times: int) -> None:
+    random = np.random.default_rng(0)
+    frame = cv2.resize(random.integers(0, 256, (12, 16, 3), np.uint8), (96, 72), interpolation=cv2.INTER_CUBIC)
+    frame = np.clip(frame + random.normal(0, 6, frame.shape), 30, 220).astype(np.uint8)
+    seen = cv2.resize(frame, (96 // times, 72 // times), interpolation=cv2.INTER_AREA)
+    result = np.empty_like(frame)
+    finish = Finisher(Finish(0.7, keeps_detail=True))
+    finish(seen, seen, frame, result)
+    np.testing.assert_allclose(result.astype(int), frame, atol=1)
+    finish(seen + 20, seen, frame, result)
+    np.testing.assert_allclose(result.astype(int), frame + 20, atol=1)
+    Finisher(Finish(0.7))(seen, seen, frame, result)
+    assert np.abs(result.astype(int) - frame).mean() > 2  # blurred
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of more pixels than a level paints: painted smaller, shown at their size with their own detail."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, strategies
+from skimage import data
+
+from muon_ad_core.engine.frames import shrinkage
+from muon_ad_core.engine.package import EnginePackage, find_engine
+from muon_ad_core.stylize import Stylizer
+
+MOST_PIXELS = 20_000
+
+
+def stylizer_of(most_pixels: dict[str, int], **fields: object) -> Stylizer:
+    """The shipped engine, of which only some levels paint small pictures."""
+    package = EnginePackage.load(find_engine("student"))
+    levels = tuple(replace(each, most_pixels=most_pixels.get(each.name, 10**9)) for each in package.levels)
+    manifest = {**package.manifest, **fields}
+    return Stylizer(EnginePackage(package.root, "student", package.version, "style", levels, manifest), threads=2)
+
+
+@pytest.fixture
+def stylizer() -> Stylizer:
+    return stylizer_of({"fast": MOST_PIXELS})
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return np.ascontiguousarray(data.astronaut()[:240, :320])
+
+
+def detail(picture: np.ndarray) -> np.ndarray:
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return (grey - cv2.GaussianBlur(grey, (0, 0), 1.0)).ravel()
+
+
+@given(strategies.integers(1, 9000), strategies.integers(1, 9000), strategies.integers(1, 2_000_000))
+def test_frames_are_shrunk_by_the_least_whole_number(height: int, width: int, most: int) -> None:
+    times = shrinkage(height, width, most)
+    assert (height // times) * (width // times) <= most
+    assert times == 1 or (height // (times - 1)) * (width // (times - 1)) > most
+
+
+@pytest.mark.parametrize("shape", [(240, 320), (241, 323), (7, 4001), (4001, 7)])
+def test_the_result_has_the_frame_s_size_and_detail(stylizer: Stylizer, photo: np.ndarray, shape: tuple) -> None:
+    frame = cv2.resize(photo, shape[::-1])
+    painted = stylizer.run(frame)
+    assert painted.shape == frame.shape
+    assert np.corrcoef(detail(painted), detail(frame))[0, 1] > 0.7
+    assert np.abs(painted.astype(int) - frame).mean() > 10
+
+
+def test_without_the_frame_s_detail_the_result_is_blurred(stylizer: Stylizer, photo: np.ndarray) -> None:
+    blurred = stylizer_of({"fast": MOST_PIXELS}, keeps_detail=False)
+    assert detail(blurred.run(photo)).std() < 0.5 * detail(stylizer.run(photo)).std()
+
+
+def test_a_picture_that_is_its_own_scene_is_painted_at_its_size(stylizer: Stylizer, photo: np.ndarray) -> None:
+    whole = stylizer_of({})
+    assert np.array_equal(stylizer.run(photo, scene=photo), whole.run(photo))
+    assert not np.array_equal(stylizer.run(photo), whole.run(photo))
+
+
+@pytest.mark.parametrize(("order", "encoding"), [([2, 1, 0], "bgr8"), ([2, 1, 0, 1], "bgra8")])
+def test_encodings_and_strides_give_the_same_picture(
+    stylizer: Stylizer, photo: np.ndarray, order: list[int], encoding: str
+) -> None:
+    expected = stylizer.run(photo).copy()
+    wide = np.zeros((photo.shape[0], photo.shape[1] + 13, len(order)), np.uint8)
+    wide[:, 5:-8] = photo[..., order]
+    assert np.array_equal(stylizer.run(wide[:, 5:-8], encoding), expected)
+    stylizer.set_strength(0)
+    assert np.array_equal(stylizer.run(wide[:, 5:-8], encoding), photo)
+
+
+def test_a_batch_is_what_its_frames_are_one_by_one(stylizer: Stylizer, photo: np.ndarray) -> None:
+    frames = [photo, np.ascontiguousarray(photo[::-1])]
+    alone = [stylizer.run(frame).copy() for frame in frames]
+    for one, other in zip(alone, stylizer.run_batch(frames)):
+        assert np.abs(one.astype(int) - other).mean() < 0.1
+
+
+def test_levels_that_paint_at_other_sizes_take_turns(stylizer: Stylizer, photo: np.ndarray) -> None:
+    stylizer.warm_up(*photo.shape[:2])
+    stylizer.set_temporal_smoothing(0.6)
+    expected = {}
+    for level in ("fast", "fine"):
+        stylizer.set_level(level)
+        expected[level] = stylizer.run(photo).copy()  # the first of a sequence: nothing is kept of another level
+    for level in ("fast", "fine"):
+        stylizer.set_level(level)
+        stylizer.set_temporal_smoothing(0.6)
+        assert np.abs(stylizer.run(photo).astype(int) - expected[level]).mean() < 0.5
+
+
+def test_a_still_scene_gives_a_still_picture(stylizer: Stylizer, photo: np.ndarray) -> None:
+    first = stylizer.run(photo).copy()
+    assert np.array_equal(stylizer.run(photo), first)
