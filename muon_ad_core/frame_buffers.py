@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from muon_ad_core.engine.frames import BELOW, BORDER, MULTIPLE, TO_RGB, fill_padded
+from muon_ad_core.engine.frames import BELOW, BORDER, MULTIPLE, TO_RGB, fill_padded, padded_size
 from muon_ad_core.engine.grain import Grain
 from muon_ad_core.smoothing import SceneSmoother
 
@@ -26,8 +26,7 @@ class FrameBuffers:
     def __init__(self, count: int, height: int, width: int, shrink: int, block: int, grain: float) -> None:
         self.shrink = shrink
         self._size = small = max(1, height // shrink), max(1, width // shrink)
-        rows = -(-(small[0] + BORDER + BELOW) // MULTIPLE) * MULTIPLE
-        columns = -(-(small[1] + 2 * BORDER) // MULTIPLE) * MULTIPLE
+        rows, columns = padded_size(*small)
         self.padded = np.empty((count, rows, columns, 3), np.uint8)
         self.packed = np.empty((count, rows // block, columns // block, 3 * block * block), np.uint8)
         self.painted = np.empty((rows, columns, 3), np.uint8)

@@ -48,7 +48,7 @@ STYLE_PARAMETERS = (
     ParameterSpec(
         "temporal_smoothing",
         USUAL_SHARE,
-        "How much of the previous output is kept, moved with the scene, against flicker.",
+        "How much of what was painted before is kept, moved with the scene, against flicker.",
         minimum=0.0,
         maximum=1.0,
     ),

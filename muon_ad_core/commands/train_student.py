@@ -22,7 +22,6 @@ LATENCIES = "latencies.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from muon_ad_core.commands.train_painting_options import add_painting_options
-    from muon_ad_core.engine.frames import MOST_PAINTED
 
     add_painting_options(parser)
     parser.add_argument("--extra-styles", type=Path, help="further pictures that teach the encoder, not shipped")
@@ -66,14 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("fast", "fine"),
         default=("fast", "fine"),
         help="exits of the network that are trained, where others take the place of one (default: both)",
-    )
-    parser.add_argument(
-        "--most-pixels",
-        type=int,
-        default=MOST_PAINTED,
-        metavar="PIXELS",
-        help="frames of more are painted at a half, a third, ... of their size, and keep their detail at full size; "
-        "the run paints its photographs as a frame of 640x480 (default %(default)s: at full size)",
     )
     parser.add_argument(
         "--code",
@@ -183,7 +174,6 @@ def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentT
         parts=args.parts,
         shipped_share=args.shipped_share,
         levels=tuple(args.exits),
-        most_pixels=args.most_pixels,
         leak=0.0 if package else StudentTraining.leak,  # what was trained runs without
         standardised=package is None,
         **painting_recipe(args),

@@ -12,33 +12,27 @@ from muon_ad_core.engine.finishing import CONTRAST_CELL, CONTRAST_KERNEL, Finish
 SLOPE_OUTSIDE = 0.05
 
 
-def finished(painted: Tensor, seen: Tensor, frames: Tensor, finish: Finish) -> Tensor:
-    """Painted pictures as `Finisher` makes them, in float32.
+def finished(painted: Tensor, frames: Tensor, finish: Finish) -> Tensor:
+    """Painted pictures of frames, both (B, 3, H, W) in about [-1, 1], as `Finisher` makes them, in float32.
 
-    painted, and seen, what they were painted of: (B, 3, h, w) in about [-1, 1]; frames: (B, 3, H, W), which were seen
-    at that size. With local contrast, h and w must be multiples of 4.
+    With local contrast, H and W must be multiples of 4.
     """
     if not finish.softness:
-        return _resized(painted, frames)
+        return painted
     softened = _blurred(painted, 3, finish.softness)
     if not finish.keeps_detail:
-        return _resized(softened, frames)
+        return softened
     share = finish.local_contrast
-    without_detail = _blurred(seen, 3, finish.softness)
+    without_detail = _blurred(frames, 3, finish.softness)
     if share:
-        without_detail = (1 - share) * without_detail + share * _mean_around(seen)
-    return soft_clamp(frames + _resized(softened - without_detail, frames))
+        without_detail = (1 - share) * without_detail + share * _mean_around(frames)
+    return soft_clamp(softened + frames - without_detail)
 
 
 def soft_clamp(painted: Tensor) -> Tensor:
     """Clamp to [-1, 1] as the runtime does, with a small slope outside so that gradients can lead back."""
     clamped = painted.clamp(-1, 1)
     return clamped + SLOPE_OUTSIDE * (painted - clamped)
-
-
-def _resized(pictures: Tensor, like: Tensor) -> Tensor:
-    size = like.shape[2:]
-    return pictures if pictures.shape[2:] == size else F.interpolate(pictures.float(), size, mode="bilinear")
 
 
 def _mean_around(frames: Tensor) -> Tensor:

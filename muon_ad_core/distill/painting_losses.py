@@ -69,13 +69,6 @@ class Views:
     styles: Sequence[int]
     """Index of the style of each photograph."""
 
-    def shrunk(self, times: int) -> Views:
-        """The same so many times smaller, by which sides and shift can be divided."""
-        if times == 1:
-            return self
-        first, second = (F.avg_pool2d(pictures, times) for pictures in (self.first, self.second))
-        return replace(self, first=first, second=second, shift=(self.shift[0] // times, self.shift[1] // times))
-
     def both(self) -> Tensor:
         """First views before second ones, (2B, 3, S, S)."""
         return torch.cat([self.first, self.second])

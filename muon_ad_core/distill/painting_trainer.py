@@ -89,17 +89,11 @@ class PaintingTraining:
             raise UserError(f"unknown optimizer '{self.optimizer}': choose {' or '.join(OPTIMIZERS)}")
         if self.projection and not (self.weights.style or self.weights.attention):
             raise UserError("there is no style gradient to project: give the style or the attention loss a weight")
-        cut = 2 * self.margin * self.shrink
-        judged = self.crop - cut
+        judged = self.crop - 2 * self.margin
         if judged < LEAST_JUDGED:
-            raise UserError(f"crops must have at least {LEAST_JUDGED + cut} pixels, not {self.crop}")
+            raise UserError(f"crops must have at least {LEAST_JUDGED + 2 * self.margin} pixels, not {self.crop}")
         if not 0 <= self.max_shift < judged:
             raise UserError(f"the shift between views must be from 0 to less than {judged}, not {self.max_shift}")
-
-    @property
-    def shrink(self) -> int:
-        """How many times smaller than the photographs the pictures are that are painted."""
-        return 1
 
     def part(self: Recipe, share: float) -> Recipe:
         """The same recipe with a share (0..1) of its length."""
@@ -152,13 +146,11 @@ class PaintingTrainer(TrainingRun[Network]):
 
         Their sum is what is minimised.
         """
-        recipe = self.recipe
         views = self._draw_views(self.draw_styles(random), random)
         with torch.autocast("cpu", torch.bfloat16):
-            seen = views.shrunk(recipe.shrink)
-            painted = inside(soft_clamp(self.paint(network, seen, random)), recipe.margin)
-            seen, views = seen.inside(recipe.margin), views.inside(recipe.margin * recipe.shrink)
-            painted = finished(painted, seen.both(), views.both(), recipe.finish)
+            painted = inside(soft_clamp(self.paint(network, views, random)), self.recipe.margin)
+            views = views.inside(self.recipe.margin)
+            painted = finished(painted, views.both(), self.recipe.finish)
             losses = self._losses(painted, views, random)
             if self._attention is not None:
                 losses |= self._attention(painted, views, random)
@@ -198,8 +190,7 @@ class PaintingTrainer(TrainingRun[Network]):
         side = self.recipe.crop
         most = self.recipe.max_shift
         crops = to_tensor([self.photos.draw(side + most, random) for _ in range(self.recipe.batch)])
-        shrink = self.recipe.shrink
-        row, column = (shrink * int(v) for v in random.integers(0, most // shrink + 1, 2))
+        row, column = (int(v) for v in random.integers(0, most + 1, 2))
         first, second = crops[:, :, :side, :side], crops[:, :, row : row + side, column : column + side]
         spread = self.recipe.noise * random.random()
         noise = torch.from_numpy(random.standard_normal((2, *first.shape), dtype=np.float32)) * spread

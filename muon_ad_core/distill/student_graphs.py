@@ -20,7 +20,7 @@ from muon_ad_core.compress.precision_plan import convolution_work, plan_precisio
 from muon_ad_core.compress.quantise import CalibratedGraph
 from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.engine.finishing import Finish, Finisher
-from muon_ad_core.engine.frames import MOST_PAINTED, VGA, shrinkage
+from muon_ad_core.engine.frames import VGA, shrinkage
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.runtime import Graph
 from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
@@ -29,6 +29,8 @@ from muon_ad_core.nets.student import LEVELS, Level, Student, pack_pixels, unpac
 
 PACKED_VGA = (1, VGA[0] // PACKED_BLOCK, VGA[1] // PACKED_BLOCK, 3 * PACKED_BLOCK**2)
 """Shape of a packed 640x480 frame."""
+MOST_PIXELS: dict[Level, int] = {"fast": 300_000, "fine": 600_000}
+"""Frames of more are painted at a half, a third, ... of their size: by exit `fast` those of 640x480, too."""
 CALIBRATION_FRAMES = 512
 CALIBRATION_SIDE = 256
 REFERENCE_SIDE = 64
@@ -41,25 +43,16 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class NamedExit:
-    """A level of a package: what it is called, the student that paints it, and which exit of it.
-
-    most_pixels: frames of more are painted smaller.
-    """
+    """A level of a package: what it is called, the student that paints it, and which exit of it."""
 
     name: str
     student: Student
     exit: Level
-    most_pixels: int = MOST_PAINTED
-
-    @property
-    def shrink(self) -> int:
-        """How many times smaller it paints a frame of 640x480."""
-        return shrinkage(*VGA, self.most_pixels)
 
 
-def both_exits(student: Student, most_pixels: int = MOST_PAINTED) -> list[NamedExit]:
+def both_exits(student: Student) -> list[NamedExit]:
     """The levels of a package of one student, which are called as its exits."""
-    return [NamedExit(level, student, level, most_pixels) for level in LEVELS]
+    return [NamedExit(level, student, level) for level in LEVELS]
 
 
 def written_files(exits: Sequence[NamedExit]) -> list[str]:
@@ -120,7 +113,7 @@ def _export_level(
     student = level.student
     with tempfile.TemporaryDirectory() as folder:
         float_graph = Path(folder) / "float.onnx"
-        macs = export_float_level(student, level.exit, float_graph, level.shrink)
+        macs = export_float_level(student, level.exit, float_graph, shrinkage(*VGA, MOST_PIXELS[level.exit]))
         calibrated = CalibratedGraph(float_graph, Path(folder), calibration_inputs(student, codes, calibration))
         kept: tuple[str, ...] = ()
         if fidelity is not None:
@@ -133,7 +126,7 @@ def _export_level(
     entry = {
         "name": level.name, "graph": graph.name, "precision": "mixed" if kept else "int8",
         "width": student.config.width, "parameters": sum(p.numel() for p in used), "macs": macs,
-        "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK, "most_pixels": level.most_pixels,
+        "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK, "most_pixels": MOST_PIXELS[level.exit],
     }  # fmt: skip
     return entry | ({"float_layers": list(kept)} if kept else {}), judge(_graph(graph))
 

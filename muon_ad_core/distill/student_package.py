@@ -51,7 +51,7 @@ def write_student_package(
     codes = trainer.style_codes()
     recipe, photos = trainer.recipe, trainer.photos
     judges = _validation(validation or recipe.photos)
-    exits = both_exits(network.student, trainer.most_pixels)
+    exits = both_exits(network.student)
     levels, metrics = export_levels(
         exits, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report,
         finish=recipe.finish,
@@ -137,7 +137,7 @@ def named_exit(package: EnginePackage, level: str) -> NamedExit:
     student, exit_name = load_student(package, level).student, package.level(level).exit or level
     if exit_name not in LEVELS:
         raise EngineError(f"level '{level}' of engine {package.name} is no exit of a student: export the engine again")
-    return NamedExit(level, student, exit_name, package.level(level).most_pixels)
+    return NamedExit(level, student, exit_name)
 
 
 def calibration_pictures(photos: PhotoFolder, seed: int = 0) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTrain
 from muon_ad_core.distill.pictures import StylePicture, chosen_styles, list_styles, random_crop, to_tensor
 from muon_ad_core.distill.weight_standardisation import plain_state, standardise
 from muon_ad_core.engine import finishing, grain
-from muon_ad_core.engine.frames import BORDER, MOST_PAINTED, MULTIPLE, VGA, central_square, shrinkage
+from muon_ad_core.engine.frames import BORDER, MULTIPLE, central_square
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.rectifier import set_slope
 from muon_ad_core.nets.student import LEVELS, Level, Student, StudentConfig
@@ -42,8 +42,7 @@ class StudentTraining(PaintingTraining):
     package tells the runtime; grain: likewise, in grey levels; leak: slope below zero of all rectifiers when the run
     begins (without it, most units of the body had no gradient left after 1,300 steps), which it loses on the way;
     standardised: whether filters are (see `weight_standardisation`), but for those that begin as the picture's
-    patterns; levels: exits that are trained; most_pixels: frames of more are painted smaller (see `engine.frames`), so
-    a run paints its photographs as much smaller as a frame of 640x480.
+    patterns; levels: exits that are trained.
     """
 
     styles: Path
@@ -59,17 +58,12 @@ class StudentTraining(PaintingTraining):
     leak: float = 0.1
     standardised: bool = True
     levels: tuple[Level, ...] = LEVELS
-    most_pixels: int = MOST_PAINTED
     network: StudentConfig = field(default_factory=StudentConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.crop % (MULTIPLE * self.shrink):
-            raise UserError(f"crops must be multiples of {MULTIPLE * self.shrink} pixels, not {self.crop}")
-
-    @property
-    def shrink(self) -> int:
-        return shrinkage(*VGA, self.most_pixels)
+        if self.crop % MULTIPLE:
+            raise UserError(f"crops must be multiples of {MULTIPLE} pixels, not {self.crop}")
 
     def describe(self) -> dict[str, Any]:
         recipe = super().describe()
@@ -130,11 +124,6 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
     def grain(self) -> float:
         """What pictures get before they are painted, in grey levels."""
         return self._student_recipe.grain
-
-    @property
-    def most_pixels(self) -> int:
-        """Frames of more are painted smaller."""
-        return self._student_recipe.most_pixels
 
     @property
     def shipped(self) -> list[str]:

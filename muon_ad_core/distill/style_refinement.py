@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -68,17 +67,16 @@ class Refinement:
 
 @dataclass(frozen=True)
 class Photographs:
-    """Pictures (B, 3, SIDE, SIDE) as they are, as they are seen by a level, and with the grain they get then."""
+    """Pictures (B, 3, SIDE, SIDE) as they are, and with the grain that they get before they are painted."""
 
     plain: Tensor
-    seen: Tensor
     grained: Tensor
 
     def __len__(self) -> int:
         return len(self.plain)
 
     def __getitem__(self, which: slice) -> Photographs:
-        return Photographs(self.plain[which], self.seen[which], self.grained[which])
+        return Photographs(self.plain[which], self.grained[which])
 
 
 def refine_style(
@@ -99,10 +97,8 @@ def refine_style(
     began = clock()
     levels = [named_exit(package, level.name) for level in package.levels]
     objective = _Objective(load_feature_network(features), pictures, finish_of(package))
-    squares, grain = _squares(photos), grain_of(package)
-    photographs = {level.shrink: _photographs(squares, grain, level.shrink) for level in levels}
-    judges = [photographs[level.shrink][:JUDGES] for level in levels]
-    taught = [photographs[level.shrink][JUDGES:] for level in levels]
+    photographs = _photographs(photos, grain_of(package))
+    judges, taught = photographs[:JUDGES], photographs[JUDGES:]
     start = torch.from_numpy(np.ascontiguousarray(code, np.float32))[None]
     refined = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([refined], LEARNING_RATE)
@@ -112,8 +108,8 @@ def refine_style(
     longest = 2 * (clock() - judging_began)  # of a step, which goes backwards too, or a judgement
     while clock() - began + 2 * longest < seconds:  # there must be time left for a judgement
         step_began = clock()
-        turn, index = step % len(levels), int(random.integers(len(squares) - JUDGES))
-        painted = objective(taught[turn][index : index + 1], refined, levels[turn])
+        index = int(random.integers(len(taught)))
+        painted = objective(taught[index : index + 1], refined, levels[step % len(levels)])
         loss = painted + STAY_WEIGHT * (refined - start).square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -135,15 +131,15 @@ class _Objective:
         self._targets = [style_targets(network, resize_long_side(picture, STYLE_SIDE)) for picture in pictures]
 
     @torch.no_grad()
-    def judge(self, photographs: Sequence[Photographs], code: Tensor, levels: Sequence[NamedExit]) -> float:
-        """Mean over levels, each with its photographs."""
-        return float(np.mean([float(self(seen, code, level)) for seen, level in zip(photographs, levels, strict=True)]))
+    def judge(self, photographs: Photographs, code: Tensor, levels: Sequence[NamedExit]) -> float:
+        """Mean over levels."""
+        return float(np.mean([float(self(photographs, code, level)) for level in levels]))
 
     def __call__(self, photographs: Photographs, code: Tensor, level: NamedExit) -> Tensor:
         """Mean over photographs and style pictures, as a level paints them."""
-        codes = code + level.student.context(photographs.seen)
+        codes = code + level.student.context(photographs.plain)
         painted = level.student(photographs.grained, codes, level.exit).clamp(-1, 1)
-        painted = finished(painted, photographs.seen, photographs.plain, self._finish)
+        painted = finished(painted, photographs.plain, self._finish)
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
         with torch.no_grad():
             wanted = self._network(photographs.plain, (CONTENT_TAP,))[CONTENT_TAP]
@@ -154,8 +150,8 @@ class _Objective:
         return STYLE_WEIGHT * style + content
 
 
-def _squares(folder: Path | None) -> list[np.ndarray]:
-    """Central squares of photographs; the first ones judge."""
+def _photographs(folder: Path | None, grain: float) -> Photographs:
+    """Central squares; the first ones judge."""
     if folder is None:
         pictures = [load_photograph(name) for name in PHOTOGRAPHS]
     else:
@@ -163,14 +159,8 @@ def _squares(folder: Path | None) -> list[np.ndarray]:
         pictures = [picture for picture in read if picture is not None]
     if len(pictures) <= JUDGES:
         raise UserError(f"refining needs more than {JUDGES} photographs that can be read, {folder} has {len(pictures)}")
-    return [central_square(picture, SIDE) for picture in pictures]
-
-
-def _photographs(squares: list[np.ndarray], grain: float, shrink: int) -> Photographs:
-    """Squares as a level sees them that paints so many times smaller."""
-    side = SIDE // shrink
-    seen = [cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA) for square in squares]
-    adding, grained = Grain(grain, side, side), [np.empty_like(square) for square in seen]
-    for number, (square, result) in enumerate(zip(seen, grained, strict=True)):
-        adding.add(square, result, number * side)
-    return Photographs(to_tensor(squares), to_tensor(seen), to_tensor(grained))
+    squares = [central_square(picture, SIDE) for picture in pictures]
+    adding, grained = Grain(grain, SIDE, SIDE), [np.empty_like(square) for square in squares]
+    for number, (square, result) in enumerate(zip(squares, grained, strict=True)):
+        adding.add(square, result, number * SIDE)
+    return Photographs(to_tensor(squares), to_tensor(grained))

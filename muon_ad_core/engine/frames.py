@@ -15,8 +15,6 @@ BELOW = 32
 MULTIPLE = 8
 """The body works at 1/8 resolution: what is painted, with its border, is a multiple of this."""
 MAX_PIXELS = 64_000_000
-MOST_PAINTED = 600_000
-"""Pixels of the largest frame that a level paints at its full size, where it does not say another number."""
 VGA = 480, 640
 """Height and width of the frame for which levels are trained and compared."""
 TO_RGB: dict[str, tuple[int, int | None]] = {
@@ -60,6 +58,11 @@ def fill_padded(frame: np.ndarray, encoding: str, padded: np.ndarray, border: in
         dst=padded,
     )  # fmt: skip
     return inside
+
+
+def padded_size(height: int, width: int) -> tuple[int, int]:
+    """Of a frame of that size with its border."""
+    return -(-(height + BORDER + BELOW) // MULTIPLE) * MULTIPLE, -(-(width + 2 * BORDER) // MULTIPLE) * MULTIPLE
 
 
 def shrinkage(height: int, width: int, most_pixels: int) -> int:

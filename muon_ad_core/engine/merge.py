@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from muon_ad_core.engine.frames import MAX_PIXELS, VGA, shrinkage
 from muon_ad_core.engine.model_card import model_card
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
@@ -37,8 +36,7 @@ class _Source:
 def merge_levels(
     whole: EnginePackage, pruned: Sequence[EnginePackage], target: Path, levels: Sequence[str] = ()
 ) -> EnginePackage:
-    """Write a package with levels of the whole student and of the pruned ones, which are named LEVEL_RATE (fine_40),
-    and LEVEL_RATE_SIZE where they paint a frame of 640x480 at a half, a third, ... of its size (fast_40_2).
+    """Write a package with levels of the whole student and of the pruned ones, which are named LEVEL_RATE (fine_40).
 
     levels: which of them, as NAME, or NEW=NAME to call it otherwise (default: all). They come in the order of their
     multiply-accumulates, the fastest first. Raises EngineError for a package that is not pruned, or whose style codes
@@ -79,14 +77,12 @@ def _own(whole: EnginePackage) -> list[_Source]:
 
 
 def _of_pruned(package: EnginePackage) -> list[_Source]:
-    return [_Source(package, entry, f"{entry['name']}_{_kind(package, entry)}") for entry in package.manifest["levels"]]
+    rate = _rate(package)
+    return [_Source(package, entry, f"{entry['name']}_{rate}") for entry in package.manifest["levels"]]
 
 
-def _kind(package: EnginePackage, entry: Mapping[str, Any]) -> str:
-    """What tells a pruned level from others: its rate, and how much smaller it paints."""
-    shrink = shrinkage(*VGA, entry.get("most_pixels", MAX_PIXELS))
-    rate = f"{round(100 * package.manifest['pruning']['rate'])}"
-    return rate if shrink == 1 else f"{rate}_{shrink}"
+def _rate(package: EnginePackage) -> int:
+    return round(100 * package.manifest["pruning"]["rate"])
 
 
 def _chosen(sources: Sequence[_Source], levels: Sequence[str]) -> list[_Source]:
@@ -94,7 +90,7 @@ def _chosen(sources: Sequence[_Source], levels: Sequence[str]) -> list[_Source]:
     known: dict[str, _Source] = {}
     for source in sources:
         if source.name in known:
-            raise EngineError(f"there would be two levels '{source.name}': merge one package of each rate and size")
+            raise EngineError(f"there would be two levels '{source.name}': merge one package of each rate")
         known[source.name] = source
     chosen: dict[str, _Source] = {}
     for wish in levels or known:
@@ -122,7 +118,7 @@ def _copied(source: _Source, whole: EnginePackage, target: Path) -> tuple[dict[s
             entry["training"] = {key: value for key, value in manifest["training"].items() if key != "data_note"}
         weights = source.entry.get("weights") or WEIGHTS_FILE
         if weights in manifest["files"]:
-            entry["weights"] = f"{Path(weights).stem}_{_kind(source.package, source.entry)}.safetensors"
+            entry["weights"] = f"{Path(weights).stem}_{_rate(source.package)}.safetensors"
             entry.setdefault("network", manifest["network"])
             shutil.copyfile(source.package.path(weights), target / entry["weights"])
             files.add(entry["weights"])

@@ -24,7 +24,6 @@ OPTIONS = {
     "matrix_decay": "matrix-decay",
     "palettes": "palettes",
     "shipped_share": "shipped-share",
-    "most_pixels": "most-pixels",
     "seed": "seed",
 }
 """Of ``muon-ad train student``, by the recipe's values that they set."""

@@ -56,16 +56,11 @@ def test_strokes_are_compared_at_half_the_size_too(painting_data: Path, monkeypa
 
 @pytest.mark.parametrize(("keeps_detail", "local_contrast"), [(False, 0.0), (True, 0.0), (True, 0.5), (True, 1.0)])
 @pytest.mark.parametrize("softness", [0.0, 0.47, 0.7])
-@pytest.mark.parametrize("times", [1, 2, 3])
-def test_training_finishes_as_the_runtime_does(
-    softness: float, times: int, keeps_detail: bool, local_contrast: float
-) -> None:
-    random = np.random.default_rng(0)
-    picture, seen = random.integers(0, 256, (2, 20, 28, 3), np.uint8)
-    frame = random.integers(0, 256, (20 * times, 28 * times, 3), np.uint8) if times > 1 else seen
-    expected = np.empty_like(frame)
+def test_training_finishes_as_the_runtime_does(softness: float, keeps_detail: bool, local_contrast: float) -> None:
+    picture, frame = np.random.default_rng(0).integers(0, 256, (2, 20, 28, 3), np.uint8)
+    expected = np.empty_like(picture)
     finish = Finish(softness, keeps_detail, local_contrast)
-    Finisher(finish)(picture, seen, frame, expected)
-    found = to_picture(finished(to_tensor([picture]), to_tensor([seen]), to_tensor([frame]), finish)[0])
-    # OpenCV's weights for bytes are multiples of 1/256, and each of up to four steps rounds.
-    np.testing.assert_allclose(found.astype(int), expected, atol=3)
+    Finisher(finish)(picture, frame, frame, expected)
+    found = to_picture(finished(to_tensor([picture]), to_tensor([frame]), finish)[0])
+    # OpenCV's weights for bytes are multiples of 1/256.
+    np.testing.assert_allclose(found.astype(int), expected, atol=2)

@@ -178,6 +178,8 @@ def test_impossible_recipes_are_refused(painting_data: Path) -> None:
         training(painting_data, 1, projection=True, weights=LossWeights(style=0))
     with pytest.raises(UserError, match="choose muon or adamw"):
         training(painting_data, 1, optimizer="sgd")
+    with pytest.raises(UserError, match="crops must be multiples of 8 pixels, not 100"):
+        training(painting_data, 1, crop=100)
 
 
 def test_package_paints_like_the_network_and_goes_on(
@@ -193,7 +195,10 @@ def test_package_paints_like_the_network_and_goes_on(
     package = EnginePackage.load(tmp_path / "tiny")
     assert [style["name"] for style in package.manifest["styles"]] == ["styles_0", "styles_2"]
     assert package.manifest["metrics"]["ssim_int8_float_fast"] > 0.9
-    assert package.level("fast").macs < package.level("fine").macs
+    # A frame of 640x480 is painted at half the size by the fast one.
+    assert package.level("fast").macs < package.level("fine").macs / 4
+    assert 320 * 240 < package.level("fast").most_pixels < 640 * 480 < package.level("fine").most_pixels < 1280 * 720
+    assert "| 320x240 |" in (package.root / "README.md").read_text()
     assert package.manifest["softness"] == trainer.recipe.finish.softness > 0
     stylizer = Stylizer(package)
     frame = np.full((50, 70, 3), 90, np.uint8)
