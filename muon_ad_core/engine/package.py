@@ -181,6 +181,12 @@ def _levels(root: Path, manifest: Mapping[str, Any]) -> tuple[Level, ...]:
         raise EngineError(f"{root / MANIFEST} describes a level wrongly ({error}): export the engine again") from None
     if not levels:
         raise EngineError(f"{root / MANIFEST} has no level: export the engine again")
+    for level in levels:
+        if not isinstance(level.most_pixels, int) or level.most_pixels < 1:
+            raise EngineError(
+                f"'most_pixels' of level {level.name} in {root / MANIFEST} must be a whole number from 1 on, "
+                f"got {level.most_pixels!r}"
+            )
     return levels
 
 

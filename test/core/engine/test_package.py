@@ -68,6 +68,10 @@ def test_file_that_is_not_listed_is_refused(package: Path) -> None:
         ({"task": "speech"}, "task 'speech'"),
         ({"levels": []}, "has no level"),
         ({"levels": [{"name": "fast"}]}, "describes a level wrongly"),
+        *(
+            ({"levels": [{**FIELDS["levels"][0], "most_pixels": value}]}, "'most_pixels' of level fast .* from 1 on")
+            for value in (0, -5, 1.5, "many")
+        ),
         ({"files": {"../outside": "00"}}, "outside the package"),
         ({"files": {"gone.onnx": "00"}}, r"lacks gone\.onnx"),
     ],
