@@ -55,6 +55,7 @@ class Stylizer:
         self._place = (0.0, 0.0)
         self._strength = 1.0
         self._smoothing = 0.0
+        self._most_pixels = 0
         self._level = package.levels[0]
         self.set_style(self.style_names()[0])
 
@@ -109,6 +110,15 @@ class Stylizer:
         self._smoothing = smoothing
         self._forget_previous()
 
+    def set_most_pixels(self, pixels: int) -> None:
+        """Frames of more are painted at a half, a third, ... of their size; 0: as the level says.
+
+        Raises ParameterError for fewer than 0.
+        """
+        if pixels < 0:
+            raise ParameterError(f"most_pixels must be 0 or more, got {pixels}")
+        self._most_pixels = pixels
+
     def add_style(self, name: str, picture: np.ndarray) -> None:
         """Make a picture (H, W, 3) RGB uint8 a style: the mean code of up to three views of it, no torch.
 
@@ -157,7 +167,7 @@ class Stylizer:
         """Stylise one frame of any size and strides; the result, RGB uint8 (H, W, 3), is valid until the next run.
 
         encoding: rgb8, bgr8, rgba8 or bgra8; scene: RGB uint8 picture that the frame is a piece of, or all of, which is
-        painted at its full size, whatever the level's most pixels; origin: row and column of it at which the frame
+        painted at its full size, however many pixels it has; origin: row and column of it at which the frame
         begins. Raises ParameterError for anything else.
         """
         return self.run_batch([frame], encoding, scene, origin)[0]
@@ -213,7 +223,7 @@ class Stylizer:
             cv2.addWeighted(output, self._strength, frame, 1 - self._strength, 0, dst=output)
 
     def _shrink_for(self, frame: np.ndarray) -> int:
-        return shrinkage(frame.shape[0], frame.shape[1], self._level.most_pixels)
+        return shrinkage(frame.shape[0], frame.shape[1], self._most_pixels or self._level.most_pixels)
 
     def _prepare(self, size: tuple[int, int, int], shrink: int) -> FrameBuffers:
         """The buffers for a batch of (frames, height, width) that is painted so many times smaller."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from muon_ad_core.engine.frames import MAX_PIXELS
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import ParameterError, StyleError, UserError
 from muon_ad_core.realtime.level import LevelController
@@ -51,6 +52,13 @@ STYLE_PARAMETERS = (
         "How much of what was painted before is kept, moved with the scene, against flicker.",
         minimum=0.0,
         maximum=1.0,
+    ),
+    ParameterSpec(
+        "most_pixels",
+        0,
+        "Frames of more are painted at a half, a third, ... of their size; 0: as the level says.",
+        minimum=0,
+        maximum=MAX_PIXELS,
     ),
     ParameterSpec("jpeg_quality", 85, "JPEG quality of the compressed image.", minimum=1, maximum=100),
 )
@@ -168,6 +176,7 @@ class StyleTransfer(FrameWorker):
         stylizer.set_strength(values["strength"])
         stylizer.set_urgent(values["scheduling.policy"] in REAL_TIME_POLICIES)
         stylizer.set_temporal_smoothing(values["temporal_smoothing"])
+        stylizer.set_most_pixels(values["most_pixels"])
         runner.set_level(values["level"], values["auto_level"], values["deadline_ms"])
 
     def level(self, runner: StyleEngine) -> str:

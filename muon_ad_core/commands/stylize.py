@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoothing", type=float, default=USUAL_SHARE, metavar="SHARE",
                         help="videos: share of the previous frame kept, moved with the scene, against flicker "
                         "(default: %(default)s; 0: every frame by itself)")  # fmt: skip
+    parser.add_argument("--most-pixels", type=int, default=0, metavar="PIXELS",
+                        help="videos: frames of more are painted at a half, a third, ... of their size and keep their "
+                        "own detail (default: as the level says)")  # fmt: skip
     parser.add_argument("--rate", type=float, help="videos: frames a second of the result (default: the original's)")
     parser.add_argument("--engine", default="student", help="engine package: a name or a folder (default: student)")
     parser.add_argument("--backend", default="auto", help="runtime (default: the best that is installed)")
@@ -55,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     target = args.output / args.input.name if args.output.is_dir() else args.output
     if args.input.suffix.lower() in VIDEO_SUFFIXES:
         stylizer.set_temporal_smoothing(args.smoothing)
+        stylizer.set_most_pixels(args.most_pixels)
         _video(stylizer, args.input, target, args.rate)
     else:
         from muon_ad_core.offline.pictures import stylize_file

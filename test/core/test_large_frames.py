@@ -11,6 +11,7 @@ from skimage import data
 
 from muon_ad_core.engine.frames import shrinkage
 from muon_ad_core.engine.package import EnginePackage, find_engine
+from muon_ad_core.errors import ParameterError
 from muon_ad_core.stylize import Stylizer
 
 MOST_PIXELS = 20_000
@@ -53,6 +54,17 @@ def test_the_result_has_the_frame_s_size_and_detail(stylizer: Stylizer, photo: n
     assert painted.shape == frame.shape
     assert np.corrcoef(detail(painted), detail(frame))[0, 1] > 0.7
     assert np.abs(painted.astype(int) - frame).mean() > 10
+
+
+def test_how_much_is_painted_can_be_asked_for(stylizer: Stylizer, photo: np.ndarray) -> None:
+    whole = stylizer_of({})
+    stylizer.set_most_pixels(10**9)
+    assert np.array_equal(stylizer.run(photo), whole.run(photo))
+    whole.set_most_pixels(MOST_PIXELS)
+    stylizer.set_most_pixels(0)
+    assert np.array_equal(stylizer.run(photo), whole.run(photo))
+    with pytest.raises(ParameterError, match="most_pixels must be 0 or more, got -1"):
+        stylizer.set_most_pixels(-1)
 
 
 def test_without_the_frame_s_detail_the_result_is_blurred(stylizer: Stylizer, photo: np.ndarray) -> None:

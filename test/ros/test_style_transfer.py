@@ -187,7 +187,8 @@ def test_every_parameter_changes_live_without_a_lost_frame(stream: Stream, node:
     before = probe.next_status(NODE)
     changes = [
         ("style", styles[1]), ("style_b", styles[2]), ("blend", 0.5), ("strength", 0.7), ("level", before.levels[0]),
-        ("temporal_smoothing", 0.5), ("jpeg_quality", 40), ("max_rate", 900.0), ("deadline_ms", 50.0),
+        ("temporal_smoothing", 0.5), ("most_pixels", 9000), ("jpeg_quality", 40), ("max_rate", 900.0),
+        ("deadline_ms", 50.0), ("most_pixels", 0),
         ("style", styles[0]), ("style_b", ""), ("blend", 0.0), ("strength", 1.0), ("temporal_smoothing", 0.0),
         ("max_rate", 0.0), ("level", "auto"),
     ]  # fmt: skip
