@@ -49,7 +49,7 @@ class Finish:
         }
 
 
-USUAL = Finish(softness=0.7, keeps_detail=True, local_contrast=0.4)
+USUAL = Finish(softness=0.7, keeps_detail=True, local_contrast=0.6)
 """With which students are trained."""
 
 

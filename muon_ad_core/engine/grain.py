@@ -18,7 +18,7 @@ from muon_ad_core.errors import EngineError
 
 FIELD = "grain"
 """Of the manifest; an engine without it is given none."""
-USUAL = 2.5
+USUAL = 1.5
 """Standard deviation in grey levels (of 0..255) with which students are trained."""
 MOST = 40.0
 PERIOD = 256
