@@ -122,13 +122,19 @@ def _number(package: EnginePackage, field: str, most: float) -> float:
 def _mean_around(frame: np.ndarray, mean: np.ndarray) -> None:
     """Write the mean around every pixel of a frame, smoothly."""
     height, width = frame.shape[:2]
+    below, right = -height % CONTRAST_CELL, -width % CONTRAST_CELL
+    if below or right:  # cells of one size, so that tiles of a picture have those of the whole
+        frame = cv2.copyMakeBorder(frame, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    rows, columns = frame.shape[:2]
     side, deviation = CONTRAST_KERNEL
     small = frame
-    for part in (2, CONTRAST_CELL):  # in two steps: OpenCV halves even sizes very fast
-        cells = max(1, width // part), max(1, height // part)
-        small = cv2.resize(small, cells, interpolation=cv2.INTER_AREA)
+    for part in (2, CONTRAST_CELL):  # in two steps: OpenCV halves sizes very fast
+        small = cv2.resize(small, (columns // part, rows // part), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (side, side), deviation)
-    _enlarge(small, mean)
+    if below or right:
+        np.copyto(mean, cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR)[:height, :width])
+    else:
+        _enlarge(small, mean)
 
 
 def _enlarge(picture: np.ndarray, result: np.ndarray) -> np.ndarray:

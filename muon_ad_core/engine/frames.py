@@ -10,8 +10,8 @@ from muon_ad_core.errors import ParameterError
 
 BORDER = 16
 """Mirrored pixels around the frame: zero padding inside the network would print a coloured frame at the border."""
-BELOW = 32
-"""The same below it: the zeros beyond the lower border draw a line in some styles, as far as 27 pixels from them."""
+BELOW = 40
+"""The same below it: the zeros beyond the lower border draw a line in some styles, as far as 35 pixels from them."""
 MULTIPLE = 8
 """The body works at 1/8 resolution: what is painted, with its border, is a multiple of this."""
 MAX_PIXELS = 64_000_000
