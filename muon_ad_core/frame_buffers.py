@@ -44,7 +44,7 @@ class FrameBuffers:
         if self.shrink == 1:
             self.seen = self.frames = [self._pad(*pair, encoding) for pair in zip(frames, self.padded)]
         else:
-            self.frames = list(frames) if encoding == "rgb8" else list(self._as_rgb(frames, encoding))
+            self.frames = list(self._as_rgb(frames, encoding))
             self.seen = [self._pad_smaller(*pair) for pair in zip(self.frames, self.padded)]
 
     @property
@@ -66,7 +66,12 @@ class FrameBuffers:
 
     def _as_rgb(self, frames: Sequence[np.ndarray], encoding: str) -> Iterator[np.ndarray]:
         conversion = TO_RGB[encoding][1]
-        assert conversion is not None
+        if conversion is None:
+            # A result may be stylised again: its detail is read while the next one is written.
+            for frame in frames:
+                result = any(np.may_share_memory(frame, output) for output in self.outputs)
+                yield frame.copy() if result else frame
+            return
         if not self._converted.size:
             self._converted = np.empty((len(frames), *frames[0].shape[:2], 3), np.uint8)
         for frame, converted in zip(frames, self._converted):

@@ -56,6 +56,12 @@ def test_the_result_has_the_frame_s_size_and_detail(stylizer: Stylizer, photo: n
     assert np.abs(painted.astype(int) - frame).mean() > 10
 
 
+def test_a_result_can_be_stylised_again(stylizer: Stylizer, photo: np.ndarray) -> None:
+    once = stylizer.run(photo)
+    expected = stylizer_of({"fast": MOST_PIXELS}).run(once.copy())
+    assert np.array_equal(stylizer.run(once), expected)
+
+
 def test_how_much_is_painted_can_be_asked_for(stylizer: Stylizer, photo: np.ndarray) -> None:
     whole = stylizer_of({})
     stylizer.set_most_pixels(10**9)
