@@ -51,12 +51,11 @@ class PaintingTraining:
     pixels along the border that no loss sees; finish: of results before they are judged, as the runtime will; lr,
     adamw_lr: of Muon for convolutions and of AdamW for the rest (for all with optimizer "adamw"); decay_share: last
     part of the run in which the rates fall to zero; noise: most sensor noise added to a view; projection: project the
-    style's gradient
-    where it conflicts with what holds the picture; curriculum: the phases of `painting_curriculum`; teacher: of
-    attention distillation, when its weight is not 0; weight_decay: of what AdamW trains; matrix_decay: of what Muon
-    trains, whose spectral norms settle at about 0.2 sqrt(longer side) / matrix_decay (with little of it, a network
-    without normalisation grows until its layers die); data_note: origin and licences of the pictures, for the model
-    card.
+    style's gradient where it conflicts with what holds the picture; curriculum: the phases of `painting_curriculum`;
+    teacher: of attention distillation, when its weight is not 0; weight_decay: of what AdamW trains; matrix_decay: of
+    what Muon trains, whose spectral norms settle at about 0.2 sqrt(longer side) / matrix_decay (with little of it, a
+    network without normalisation grows until its layers die); data_note: origin and licences of the pictures, for the
+    model card.
     """
 
     photos: Path

@@ -68,8 +68,8 @@ def padded_size(height: int, width: int) -> tuple[int, int]:
 def shrinkage(height: int, width: int, most_pixels: int) -> int:
     """How many times smaller a frame is painted: by the least whole number with which at most `most_pixels` are left.
 
-    Strokes keep their size beside the picture, and a level's time is bounded; the frame's own detail is added at full
-    size (`engine.finishing`).
+    Strokes stay visible in a large picture, and the network's time is bounded; the frame's own detail is added at
+    full size (`engine.finishing`).
     """
     times = 1
     while (height // times) * (width // times) > most_pixels:
