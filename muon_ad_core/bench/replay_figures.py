@@ -63,7 +63,7 @@ class RunRecord:
 
 
 def describe_run(record: RunRecord, deadline_ms: float) -> dict[str, Any]:
-    """The figures of a run as plain JSON; names of keys say the unit."""
+    """The figures of a run as plain JSON; names of keys say the unit. stamps_ns: of the first and last frame counted."""
     latencies = sorted(record.latencies_ms())
     arrivals = sorted(record.received[sent.key] for sent in record.sent if sent.key in record.received)
     intervals = [(after - before) / 1e6 for before, after in pairwise(arrivals)]
@@ -73,6 +73,7 @@ def describe_run(record: RunRecord, deadline_ms: float) -> dict[str, Any]:
         "frames_seen_at_input": sum(sent.key in record.seen for sent in record.sent),
         "frames_received": len(latencies),
         "missed": len(record.sent) - len(latencies),
+        "stamps_ns": [sent.key[0] for sent in (*record.sent[:1], *record.sent[-1:])],
         "sent_rate_hz": rate([sent.sent_ns for sent in record.sent]),
         "rate_hz": rate(arrivals),
         "latency_ms": _spread(latencies),

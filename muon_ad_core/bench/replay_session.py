@@ -179,11 +179,11 @@ class Session:
         frames = [Sent((stamp, frame_id), due, at) for stamp, frame_id, due, at in sent]
         if plan.mode == LIVE:  # of a source that runs by itself, the monitor's reception is the sending
             frames = [Sent(key, at, at) for key, at in sorted(seen.items())]
-        begin_ns = frames[0].sent_ns + round(plan.warm_up * 1e9) if frames else 0
+        begin_ns = frames[0].due_ns + round(plan.warm_up * 1e9) if frames else 0
         worker = self._graph.topic(WORKER)
         return RunRecord(
             WORKER,
-            [frame for frame in frames if frame.sent_ns >= begin_ns],
+            [frame for frame in frames if frame.due_ns >= begin_ns],
             seen,
             {(stamp, frame_id): at for stamp, frame_id, at in rows["output"]},
             {

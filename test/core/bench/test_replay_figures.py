@@ -58,6 +58,7 @@ def make_record(
 def test_an_undisturbed_run() -> None:
     figures = describe_run(make_record(), deadline_ms=33.0)
     assert (figures["frames_sent"], figures["frames_received"], figures["missed"]) == (COUNT, COUNT, 0)
+    assert figures["stamps_ns"] == [STAMP0, STAMP0 + (COUNT - 1) * PERIOD]
     assert figures["rate_hz"] == pytest.approx(1000 / 33)
     assert figures["latency_ms"]["p50"] == figures["latency_ms"]["max"] == pytest.approx(10.0)
     assert figures["jitter_ms"]["max"] == 0.0
