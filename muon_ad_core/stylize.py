@@ -11,7 +11,7 @@ import numpy as np
 
 from muon_ad_core.engine.finishing import Finisher, finish_of
 from muon_ad_core.engine.frame_context import load_context
-from muon_ad_core.engine.frames import check_frame, pack, shrinkage, squares_along, unpack
+from muon_ad_core.engine.frames import EDGES_FIELD, check_frame, shrinkage, squares_along
 from muon_ad_core.engine.grain import grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
@@ -34,6 +34,11 @@ class Stylizer:
         """
         if package.task != "style":
             raise EngineError(f"engine {package.name} is for {package.task}, not for style: choose a style engine")
+        if EDGES_FIELD not in package.manifest:
+            raise EngineError(
+                f"engine {package.name} was exported by an older release and would paint a line along the border: "
+                "make its graphs anew with `muon-ad engine export`"
+            )
         self.package = package
         self._graphs: dict[str, Graph] = {
             level.name: open_graph(package.path(level.graph), backend, threads) for level in package.levels
@@ -152,8 +157,7 @@ class Stylizer:
             self._level = level
             buffers = self._prepare((1, height, width), self._shrink_for(frame))
             buffers.take_in([frame], "rgb8")
-            buffers.packed[:] = 0
-            self._infer(buffers, buffers.padded)
+            self._infer(buffers, [buffers.scene(0)])
         self._level = chosen
         self._forget_previous()
 
@@ -203,19 +207,19 @@ class Stylizer:
             self._place = self._place[0] - y, self._place[1] - x
         row, column = (round(place) + begin for place, begin in zip(self._place, origin))
         for index in range(len(frames)):
-            pack(buffers.grained(index, row, column), buffers.packed[index : index + 1], self._level.input_block)
-        scenes = buffers.seen if buffers.mirrored else list(buffers.padded)
+            buffers.pack(index, row, column)
+        scenes = [buffers.scene(index) for index in range(len(frames))]
         if scene is not None and scene.shape != frames[0].shape:
             scenes = [scene] * len(frames)
-        painted = self._infer(buffers, scenes)
+        results = self._infer(buffers, scenes)
         for index in range(len(frames)):
-            unpack(painted[index : index + 1], buffers.painted, self._level.output_block)
-            self._finish_frame(buffers, index, smoothed)
+            painted = buffers.unpack(results[index : index + 1], self._level.output_block)
+            self._finish_frame(buffers, index, painted, smoothed)
         return list(buffers.outputs)
 
-    def _finish_frame(self, buffers: FrameBuffers, index: int, smoothed: bool) -> None:
+    def _finish_frame(self, buffers: FrameBuffers, index: int, painted: np.ndarray, smoothed: bool) -> None:
         """From what was painted of a frame to its output."""
-        painted, frame, output = buffers.painted_inside(), buffers.frames[index], buffers.outputs[index]
+        frame, output = buffers.frames[index], buffers.outputs[index]
         if smoothed:
             buffers.smoother.smooth(painted, self._smoothing)
         self._finish(painted, buffers.seen[index], frame, output)

@@ -31,7 +31,6 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
 
     from muon_ad_core.distill.pictures import to_picture, to_tensor
     from muon_ad_core.engine.finishing import Finisher, finish_of
-    from muon_ad_core.engine.frames import BELOW, BORDER
     from muon_ad_core.engine.grain import Grain, grain_of
     from muon_ad_core.metrics.image import ssim
     from muon_ad_core.sources.photographs import load_photograph
@@ -41,8 +40,8 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     found: dict[str, list[float]] = {name: [] for name in names}
     for file in PHOTOGRAPHS:
         photograph = cv2.resize(load_photograph(file), SIZE, interpolation=cv2.INTER_AREA)
-        padded = cv2.copyMakeBorder(photograph, BORDER, BELOW, BORDER, BORDER, cv2.BORDER_REFLECT_101)
-        Grain(grain_of(package), *padded.shape[:2]).add(padded, padded)
+        grained = np.empty_like(photograph)
+        Grain(grain_of(package), *photograph.shape[:2]).add(photograph, grained)
         for style in stylizer.style_names()[::EVERY_STYLE]:
             stylizer.set_style(style)
             code = torch.from_numpy(stylizer.code(style))[None]
@@ -50,9 +49,9 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
                 stylizer.set_level(painter.name)
                 with torch.no_grad():
                     frame_code = code + painter.student.context(to_tensor([photograph]))
-                    painted = to_picture(painter.student(to_tensor([padded]), frame_code, painter.exit)[0])
+                    painted = to_picture(painter.student(to_tensor([grained]), frame_code, painter.exit)[0])
                 expected = np.empty_like(photograph)
-                finish(painted[BORDER:-BELOW, BORDER:-BORDER], photograph, photograph, expected)
+                finish(painted, photograph, photograph, expected)
                 found[name].append(ssim(stylizer.run(photograph), expected))
     means = {name: float(np.mean(values)) for name, values in found.items()}
     return {"ssim_int8_float": min(means.values()), **means}

@@ -174,12 +174,12 @@ def _frame(package: Any, level: str, size: tuple[int, int]) -> dict[str, np.ndar
     """Inputs of the level's graph for a frame of that size; its contents do not change the time."""
     import numpy as np
 
-    from muon_ad_core.engine.frames import padded_size, shrinkage
+    from muon_ad_core.engine.frames import shrinkage, whole_cells
 
     block, most_pixels = package.level(level).input_block, package.level(level).most_pixels
     width, height = size
     shrink = shrinkage(height, width, most_pixels)
-    height, width = padded_size(height // shrink, width // shrink)
+    height, width = whole_cells(height // shrink, width // shrink)
     pixels = np.random.default_rng(0).integers(0, 256, (1, height // block, width // block, 3 * block**2), np.uint8)
     return {"pixels": pixels, "code": np.zeros((1, package.manifest["code_length"]), np.float32)}
 

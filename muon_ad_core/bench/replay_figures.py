@@ -63,7 +63,10 @@ class RunRecord:
 
 
 def describe_run(record: RunRecord, deadline_ms: float) -> dict[str, Any]:
-    """The figures of a run as plain JSON; names of keys say the unit. stamps_ns: of the first and last frame counted."""
+    """The figures of a run as plain JSON; names of keys say the unit.
+
+    stamps_ns: of the first and of the last frame that counts.
+    """
     latencies = sorted(record.latencies_ms())
     arrivals = sorted(record.received[sent.key] for sent in record.sent if sent.key in record.received)
     intervals = [(after - before) / 1e6 for before, after in pairwise(arrivals)]

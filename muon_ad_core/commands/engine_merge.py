@@ -18,8 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--levels",
         nargs="+",
         default=[],
-        metavar="[NEW=]NAME",
-        help="levels of the result, for example fast=fast_40 fine (default: all)",
+        metavar="[NEW=]NAME[@PIXELS]",
+        help="levels of the result, for example fast=fast_40 light=fast_40@600000 fine (default: all); @PIXELS: paint "
+        "at most so many, larger frames at a half, a third, ... of their size",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the result")
 

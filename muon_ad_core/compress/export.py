@@ -6,10 +6,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.onnx.symbolic_helper import parse_args
 
 OPSET = 17  # the newest that TensorRT 8.5, ONNX Runtime and OpenVINO all read
 
@@ -25,11 +27,20 @@ def export_onnx(
     with warnings.catch_warnings():
         # The tracing exporter is the one that emits opset 17 without a lossy down-conversion.
         warnings.simplefilter("ignore")
+        torch.onnx.register_custom_op_symbolic("aten::pad", _pad, OPSET)
         torch.onnx.export(
             network.eval(), tuple(inputs.values()), str(path), opset_version=OPSET, dynamo=False,
             input_names=list(inputs), output_names=output_names, dynamic_axes=dict(dynamic_axes or {}),
         )  # fmt: skip
     onnx.checker.check_model(str(path), full_check=True)
+
+
+@parse_args("v", "is", "s", "v")
+def _pad(graph: Any, features: Any, padding: list[int], mode: str, value: Any) -> Any:
+    """Padding of planes by what they hold, as one operator: PyTorch writes twenty that compute its constant sizes."""
+    left, right, top, bottom = padding
+    sizes = graph.op("Constant", value_t=torch.tensor([0, 0, top, left, 0, 0, bottom, right]))
+    return graph.op("Pad", features, sizes, mode_s={"replicate": "edge", "reflect": "reflect"}[mode])
 
 
 def count_macs(network: nn.Module, inputs: Mapping[str, Tensor]) -> int:

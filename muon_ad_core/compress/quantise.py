@@ -7,6 +7,7 @@ ONNX Runtime's quantiser does the work; TensorRT, ONNX Runtime and OpenVINO all 
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -60,7 +61,33 @@ class CalibratedGraph:
         )  # fmt: skip
         quantiser.quantize_model()
         quantiser.model.save_model_to_file(str(target))
-        onnx.checker.check_model(str(target))
+        graph = onnx.load(str(target))
+        _pad_integers(graph.graph)
+        onnx.checker.check_model(graph)
+        onnx.save(graph, str(target))
+
+
+def _pad_integers(graph: onnx.GraphProto) -> None:
+    """Let what is padded and then rounded be rounded and then padded: the same, with a quarter of the bytes to move.
+
+    Only where padding repeats what is there.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+    readers = Counter(name for node in graph.node for name in node.input)
+    for convolution in [node for node in graph.node if node.op_type == "Conv"]:
+        chain = [convolution]
+        for kind in ("DequantizeLinear", "QuantizeLinear", "Pad"):
+            maker = makers.get(chain[-1].input[0])
+            if maker is None or maker.op_type != kind or readers[maker.output[0]] > 1:
+                break
+            chain.append(maker)
+        else:
+            _, dequantise, rounding, pad = chain
+            if onnx.helper.get_node_attr_value(pad, "mode") in (b"edge", b"reflect"):
+                rounding.input[0], pad.input[0] = pad.input[0], dequantise.output[0]
+                convolution.input[0] = pad.output[0]
+                graph.node.remove(pad)
+                graph.node.insert(list(graph.node).index(dequantise) + 1, pad)
 
 
 def _calibrate(graph: Path, frames: Frames, percentile: float) -> Any:

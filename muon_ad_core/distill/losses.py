@@ -82,8 +82,8 @@ def shift_difference(first: Tensor, second: Tensor, shift: tuple[int, int]) -> T
     """Mean squared difference (B,) of two outputs whose inputs differ by a shift of (rows, columns) pixels.
 
     first[y + rows, x + columns] is compared with second[y, x] where both exist: camera motion must move the strokes
-    with the scene, not make them flicker. Differences of whole CELLs count COARSE_FACTOR times on top: zero padding
-    tells a network where the border is, and it would paint a frame there.
+    with the scene, not make them flicker. Differences of whole CELLs count COARSE_FACTOR times on top: those of a frame
+    along the border, where a network can tell where it is.
     """
     rows, columns = shift
     height, width = first.shape[2:]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -72,10 +72,6 @@ class Views:
     def both(self) -> Tensor:
         """First views before second ones, (2B, 3, S, S)."""
         return torch.cat([self.first, self.second])
-
-    def inside(self, margin: int) -> Views:
-        """The same without so many pixels along the border."""
-        return replace(self, first=inside(self.first, margin), second=inside(self.second, margin))
 
 
 class PerceptualLosses:
@@ -154,11 +150,6 @@ def _tamed(distances: Tensor) -> Tensor:
     A plain texture as a style is thousands away from any photograph: it would outvote hundreds of steps.
     """
     return torch.where(distances > 1, 2 * distances.clamp(min=1).sqrt() - 1, distances)
-
-
-def inside(pictures: Tensor, margin: int) -> Tensor:
-    """Pictures (B, C, H, W) without `margin` pixels along the border."""
-    return pictures[:, :, margin : pictures.shape[2] - margin, margin : pictures.shape[3] - margin]
 
 
 def _channels_last(pictures: Tensor) -> Tensor:

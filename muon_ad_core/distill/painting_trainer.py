@@ -22,7 +22,7 @@ from muon_ad_core.distill.finishing import finished, soft_clamp
 from muon_ad_core.distill.gradient_geometry import cosine, project_conflict
 from muon_ad_core.distill.muon import Muon
 from muon_ad_core.distill.painting_curriculum import PaintingCurriculum, is_last_phase
-from muon_ad_core.distill.painting_losses import STYLE_LOSSES, LossWeights, PerceptualLosses, Views, inside
+from muon_ad_core.distill.painting_losses import STYLE_LOSSES, LossWeights, PerceptualLosses, Views
 from muon_ad_core.distill.pictures import PhotoFolder, StylePicture, to_tensor
 from muon_ad_core.distill.training import TrainingRun
 from muon_ad_core.engine.finishing import Finish
@@ -33,8 +33,8 @@ LEAST_RATE = 0.02
 """Share of the learning rate that is left at the end."""
 GRADIENT_NORM = 10.0
 OPTIMIZERS = ("muon", "adamw")
-LEAST_JUDGED = 48
-"""Pixels along a side inside the margin: at half of it the feature network has hardly a position left."""
+LEAST_CROP = 48
+"""Pixels along a side: at half of it the feature network has hardly a position left."""
 CONFLICT = -0.5
 """Cosine of two gradients below which the style's is projected."""
 Network = TypeVar("Network", bound=nn.Module)
@@ -47,15 +47,14 @@ class PaintingTraining:
 
     photos, features: folder of photographs, file of SqueezeNet 1.1 weights; steps or minutes: length, the other is 0;
     batch: photographs a step, each seen in two shifted views of crop x crop pixels; style_side: longer side of the
-    style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop; margin:
-    pixels along the border that no loss sees; finish: of results before they are judged, as the runtime will; lr,
-    adamw_lr: of Muon for convolutions and of AdamW for the rest (for all with optimizer "adamw"); decay_share: last
-    part of the run in which the rates fall to zero; noise: most sensor noise added to a view; projection: project the
-    style's gradient where it conflicts with what holds the picture; curriculum: the phases of `painting_curriculum`;
-    teacher: of attention distillation, when its weight is not 0; weight_decay: of what AdamW trains; matrix_decay: of
-    what Muon trains, whose spectral norms settle at about 0.2 sqrt(longer side) / matrix_decay (with little of it, a
-    network without normalisation grows until its layers die); data_note: origin and licences of the pictures, for the
-    model card.
+    style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop; finish: of
+    results before they are judged, as the runtime will; lr, adamw_lr: of Muon for convolutions and of AdamW for the
+    rest (for all with optimizer "adamw"); decay_share: last part of the run in which the rates fall to zero; noise:
+    most sensor noise added to a view; projection: project the style's gradient where it conflicts with what holds the
+    picture; curriculum: the phases of `painting_curriculum`; teacher: of attention distillation, when its weight is not
+    0; weight_decay: of what AdamW trains; matrix_decay: of what Muon trains, whose spectral norms settle at about 0.2
+    sqrt(longer side) / matrix_decay (with little of it, a network without normalisation grows until its layers die);
+    data_note: origin and licences of the pictures, for the model card.
     """
 
     photos: Path
@@ -66,7 +65,6 @@ class PaintingTraining:
     crop: int = 192
     style_side: int = 448
     max_shift: int = 48
-    margin: int = 0
     finish: Finish = field(default_factory=Finish)
     optimizer: str = "muon"
     lr: float = 2e-3
@@ -88,11 +86,10 @@ class PaintingTraining:
             raise UserError(f"unknown optimizer '{self.optimizer}': choose {' or '.join(OPTIMIZERS)}")
         if self.projection and not (self.weights.style or self.weights.attention):
             raise UserError("there is no style gradient to project: give the style or the attention loss a weight")
-        judged = self.crop - 2 * self.margin
-        if judged < LEAST_JUDGED:
-            raise UserError(f"crops must have at least {LEAST_JUDGED + 2 * self.margin} pixels, not {self.crop}")
-        if not 0 <= self.max_shift < judged:
-            raise UserError(f"the shift between views must be from 0 to less than {judged}, not {self.max_shift}")
+        if self.crop < LEAST_CROP:
+            raise UserError(f"crops must have at least {LEAST_CROP} pixels, not {self.crop}")
+        if not 0 <= self.max_shift < self.crop:
+            raise UserError(f"the shift between views must be from 0 to less than {self.crop}, not {self.max_shift}")
 
     def part(self: Recipe, share: float) -> Recipe:
         """The same recipe with a share (0..1) of its length."""
@@ -147,9 +144,7 @@ class PaintingTrainer(TrainingRun[Network]):
         """
         views = self._draw_views(self.draw_styles(random), random)
         with torch.autocast("cpu", torch.bfloat16):
-            painted = inside(soft_clamp(self.paint(network, views, random)), self.recipe.margin)
-            views = views.inside(self.recipe.margin)
-            painted = finished(painted, views.both(), self.recipe.finish)
+            painted = finished(soft_clamp(self.paint(network, views, random)), views.both(), self.recipe.finish)
             losses = self._losses(painted, views, random)
             if self._attention is not None:
                 losses |= self._attention(painted, views, random)

@@ -43,16 +43,17 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class NamedExit:
-    """A level of a package: what it is called, the student that paints it, and which exit of it."""
+    """A level of a package: its name, the student that paints it, by which exit, and at most how many pixels."""
 
     name: str
     student: Student
     exit: Level
+    most_pixels: int
 
 
 def both_exits(student: Student) -> list[NamedExit]:
     """The levels of a package of one student, which are called as its exits."""
-    return [NamedExit(level, student, level) for level in LEVELS]
+    return [NamedExit(level, student, level, MOST_PIXELS[level]) for level in LEVELS]
 
 
 def written_files(exits: Sequence[NamedExit]) -> list[str]:
@@ -113,7 +114,7 @@ def _export_level(
     student = level.student
     with tempfile.TemporaryDirectory() as folder:
         float_graph = Path(folder) / "float.onnx"
-        macs = export_float_level(student, level.exit, float_graph, shrinkage(*VGA, MOST_PIXELS[level.exit]))
+        macs = export_float_level(student, level.exit, float_graph, shrinkage(*VGA, level.most_pixels))
         calibrated = CalibratedGraph(float_graph, Path(folder), calibration_inputs(student, codes, calibration))
         kept: tuple[str, ...] = ()
         if fidelity is not None:
@@ -126,7 +127,7 @@ def _export_level(
     entry = {
         "name": level.name, "graph": graph.name, "precision": "mixed" if kept else "int8",
         "width": student.config.width, "parameters": sum(p.numel() for p in used), "macs": macs,
-        "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK, "most_pixels": MOST_PIXELS[level.exit],
+        "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK, "most_pixels": level.most_pixels,
     }  # fmt: skip
     return entry | ({"float_layers": list(kept)} if kept else {}), judge(_graph(graph))
 

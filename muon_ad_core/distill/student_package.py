@@ -21,11 +21,12 @@ from muon_ad_core.distill.pictures import PhotoFolder, list_pictures, random_cro
 from muon_ad_core.distill.student_graphs import NamedExit, Report, both_exits, export_levels, written_files
 from muon_ad_core.distill.student_trainer import StudentTrainer, StyledStudent
 from muon_ad_core.engine import finishing, frame_context, grain
+from muon_ad_core.engine.frames import EDGES_FIELD
 from muon_ad_core.engine.merge import WEIGHTS_FILE
 from muon_ad_core.engine.model_card import model_card
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
 from muon_ad_core.errors import EngineError, UserError
-from muon_ad_core.nets.student import LEVELS, StudentConfig
+from muon_ad_core.nets.student import EDGES, LEVELS, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, PackedStyleEncoder
 
 CONTEXT_FILE = "context.safetensors"
@@ -102,6 +103,7 @@ def export_again(
     fields |= {
         "levels": [{**entry, **{k: v for k, v in before[entry["name"]].items() if k in further}} for entry in levels],
         "metrics": {**package.manifest.get("metrics", {}), **metrics},
+        EDGES_FIELD: EDGES,
     }
     (target / "README.md").write_text(model_card(fields), encoding="utf-8")
     write_package(target, fields, {*package.manifest["files"], *written_files(exits), "README.md"} - {MANIFEST})
@@ -137,7 +139,7 @@ def named_exit(package: EnginePackage, level: str) -> NamedExit:
     student, exit_name = load_student(package, level).student, package.level(level).exit or level
     if exit_name not in LEVELS:
         raise EngineError(f"level '{level}' of engine {package.name} is no exit of a student: export the engine again")
-    return NamedExit(level, student, exit_name)
+    return NamedExit(level, student, exit_name, package.level(level).most_pixels)
 
 
 def calibration_pictures(photos: PhotoFolder, seed: int = 0) -> Iterator[np.ndarray]:
@@ -173,6 +175,7 @@ def _manifest(
         "encoder": "encoder.onnx",
         "encoder_size": ENCODER_SIZE,
         frame_context.FIELD: CONTEXT_FILE,
+        EDGES_FIELD: EDGES,
         **trainer.recipe.finish.fields(),
         grain.FIELD: trainer.grain,
         "styles_file": "styles.safetensors",

@@ -18,7 +18,7 @@ from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTrain
 from muon_ad_core.distill.pictures import StylePicture, chosen_styles, list_styles, random_crop, to_tensor
 from muon_ad_core.distill.weight_standardisation import plain_state, standardise
 from muon_ad_core.engine import finishing, grain
-from muon_ad_core.engine.frames import BORDER, MULTIPLE, central_square
+from muon_ad_core.engine.frames import MULTIPLE, central_square
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.rectifier import set_slope
 from muon_ad_core.nets.student import LEVELS, Level, Student, StudentConfig
@@ -38,11 +38,10 @@ class StudentTraining(PaintingTraining):
     `shipped_share`, the rest teach the encoder what styles are); palettes: how many more styles each picture that does
     not ship gives, with its colour channels in another order, at most 5; parts: whether parts of the pictures of
     `styles` are styles that do not ship, too; frozen_codes: encoder, offsets and context are not trained, so that codes
-    stay those of the student that the run started from; margin: as the runtime adds and takes away; finish: as the
-    package tells the runtime; grain: likewise, in grey levels; leak: slope below zero of all rectifiers when the run
-    begins (without it, most units of the body had no gradient left after 1,300 steps), which it loses on the way;
-    standardised: whether filters are (see `weight_standardisation`), but for those that begin as the picture's
-    patterns; levels: exits that are trained.
+    stay those of the student that the run started from; finish: as the package tells the runtime; grain: likewise, in
+    grey levels; leak: slope below zero of all rectifiers when the run begins (without it, most units of the body had
+    no gradient left after 1,300 steps), which it loses on the way; standardised: whether filters are (see
+    `weight_standardisation`), but for those that begin as the picture's patterns; levels: exits that are trained.
     """
 
     styles: Path
@@ -52,7 +51,6 @@ class StudentTraining(PaintingTraining):
     frozen_codes: bool = False
     palettes: int = 0
     parts: bool = False
-    margin: int = BORDER
     finish: finishing.Finish = finishing.USUAL
     grain: float = grain.USUAL
     leak: float = 0.1

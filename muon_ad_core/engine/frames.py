@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames on their way into a graph and out of it: the check, the border, and pixel shuffles as strided copies."""
+"""Frames on their way into a graph and out of it: the check, sizes, and pixel shuffles as strided copies."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import numpy as np
 
 from muon_ad_core.errors import ParameterError
 
-BORDER = 16
-"""Mirrored pixels around the frame: zero padding inside the network would print a coloured frame at the border."""
-BELOW = 40
-"""The same below it: the zeros beyond the lower border draw a line in some styles, as far as 35 pixels from them."""
 MULTIPLE = 8
-"""The body works at 1/8 resolution: what is painted, with its border, is a multiple of this."""
+"""The body works at 1/8 resolution: what is painted has sides that are multiples of this."""
+EDGES_FIELD = "edges"
+"""Of the manifest: how the networks of a style engine continue a picture beyond its border. Engines of older releases
+have none: they wanted frames with a mirrored border around."""
 MAX_PIXELS = 64_000_000
 VGA = 480, 640
 """Height and width of the frame for which levels are trained and compared."""
@@ -40,29 +39,20 @@ def check_frame(frame: np.ndarray, encoding: str = "rgb8") -> None:
         )
 
 
-def fill_padded(frame: np.ndarray, encoding: str, padded: np.ndarray, border: int, mirrored: bool) -> np.ndarray:
-    """Write a frame of any strides as RGB into `padded`, `border` from its top and left, and fill what is around it.
+def whole_cells(height: int, width: int) -> tuple[int, int]:
+    """The least size of whole cells in which a frame of that size has its place."""
+    return -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
 
-    The conversion writes where the result belongs: there is no copy in between. mirrored: continue the frame as in a
-    mirror, else by its outermost pixels. Returns the view of the frame inside `padded`.
+
+def fill_beyond(picture: np.ndarray, height: int, width: int) -> None:
+    """Continue what is in the first rows and columns of a picture over all of it.
+
+    As in a mirror, where there is enough of it; else by its outermost pixels.
     """
-    height, width = frame.shape[:2]
-    inside = padded[border : border + height, border : border + width]
-    conversion = TO_RGB[encoding][1]
-    if conversion is not None:
-        cv2.cvtColor(frame, conversion, dst=inside)
-    cv2.copyMakeBorder(
-        frame if conversion is None else inside,
-        border, padded.shape[0] - height - border, border, padded.shape[1] - width - border,
-        cv2.BORDER_REFLECT_101 if mirrored else cv2.BORDER_REPLICATE,
-        dst=padded,
-    )  # fmt: skip
-    return inside
-
-
-def padded_size(height: int, width: int) -> tuple[int, int]:
-    """Of a frame of that size with its border."""
-    return -(-(height + BORDER + BELOW) // MULTIPLE) * MULTIPLE, -(-(width + 2 * BORDER) // MULTIPLE) * MULTIPLE
+    below, right = picture.shape[0] - height, picture.shape[1] - width
+    if below or right:
+        kind = cv2.BORDER_REFLECT_101 if min(height, width) > MULTIPLE else cv2.BORDER_REPLICATE
+        cv2.copyMakeBorder(picture[:height, :width], 0, below, 0, right, kind, dst=picture)
 
 
 def shrinkage(height: int, width: int, most_pixels: int) -> int:

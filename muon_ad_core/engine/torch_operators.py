@@ -94,6 +94,16 @@ def _depth_to_space(inputs: Inputs, attributes: Attributes) -> Tensor:
     return cells.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * block, width * block)
 
 
+def _pad(inputs: Inputs, attributes: Attributes) -> Tensor:
+    mode = {b"edge": "replicate", b"reflect": "reflect"}.get(attributes.get("mode", b"constant"))
+    pads = inputs[1].tolist()
+    planes = inputs[0].ndim == 4 and not any(pads[axis] for axis in (0, 1, 4, 5))
+    if mode is None or not planes:
+        raise EngineError("backend torch pads planes by what they hold alone: take another backend for this graph.")
+    top, left, bottom, right = (pads[axis] for axis in (2, 3, 6, 7))
+    return functional.pad(inputs[0], (left, right, top, bottom), mode)
+
+
 def _reshape(inputs: Inputs, attributes: Attributes) -> Tensor:
     value, shape = inputs[0], inputs[1].tolist()
     return value.reshape([value.shape[index] if size == 0 else size for index, size in enumerate(shape)])
@@ -123,6 +133,7 @@ OPERATORS: dict[str, Callable[[Inputs, Attributes], Tensor]] = {
     "Gemm": _gemm,
     "Identity": lambda inputs, attributes: inputs[0],
     "Mul": lambda inputs, attributes: inputs[0] * inputs[1],
+    "Pad": _pad,
     "QuantizeLinear": _quantise,
     "ReduceMean": _reduce_mean,
     "Relu": lambda inputs, attributes: torch.relu(inputs[0]),

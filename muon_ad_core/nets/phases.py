@@ -21,6 +21,8 @@ CELL = 2
 def upsample_then_convolve(convolution: nn.Conv2d) -> nn.Conv2d:
     """Bilinear upsampling by 2 and a 3x3 convolution after it, as one 3x3 convolution of the small picture.
 
+    Beyond its border the small picture goes on as it ends.
+
     (B, inputs, h, w) -> the packed result (B, 4 * outputs, h, w).
     """
     weight = convolution.weight.detach()
@@ -32,7 +34,10 @@ def upsample_then_convolve(convolution: nn.Conv2d) -> nn.Conv2d:
 
 
 def convolve_packed(convolution: nn.Conv2d) -> nn.Conv2d:
-    """A 3x3 convolution, as one of packed pictures: (B, 4 * inputs, h, w) -> (B, 4 * outputs, h, w)."""
+    """A 3x3 convolution, as one of packed pictures: (B, 4 * inputs, h, w) -> (B, 4 * outputs, h, w).
+
+    The outermost cell once more beyond the border is, for a 3x3 kernel, the picture reflected there.
+    """
     weight = convolution.weight.detach()
     outputs, inputs = weight.shape[:2]
     packed = weight.new_zeros(CELL, CELL, outputs, CELL, CELL, inputs, 3, 3)
@@ -48,7 +53,9 @@ def _phases_and_taps() -> Iterator[tuple[int, int, int, int]]:
 
 
 def _as_convolution(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    convolution = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, bias=bias is not None)
+    convolution = nn.Conv2d(
+        weight.shape[1], weight.shape[0], 3, padding=1, padding_mode="replicate", bias=bias is not None
+    )
     with torch.no_grad():
         convolution.weight.copy_(weight)
         if bias is not None and convolution.bias is not None:

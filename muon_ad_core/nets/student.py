@@ -30,6 +30,11 @@ OUTPUT_BLOCK: dict[Level, int] = {"fast": 4, "fine": 2}
 START_NOISE = 0.1
 START_PAINT = 0.3
 """Before training: of the usual random weights, what is left beside the picture, and in what the body adds to it."""
+Edges = Literal["replicate", "reflect"]
+EDGES: Edges = "replicate"
+HALF_EDGES: Edges = "reflect"
+"""Beyond the border features are those of the outermost places; at 1/2 resolution those of the places before them:
+packed by cells (`packed_student`), it is the outermost cell that goes on."""
 FILM_SPREAD = 0.04
 """Standard deviation of what a number of the code adds to scales and shifts, before training."""
 
@@ -110,25 +115,25 @@ class FiLM(nn.Module):
 class UpsampledConvolution(nn.Conv2d):
     """Bilinear upsampling by 2 and a 3x3 convolution: (B, inputs, h, w) -> (B, outputs, 2h, 2w).
 
-    It is the small picture that gets the padding, so that one convolution of it can do the same (`phases`).
+    It is the small picture that goes on beyond its border, so that one convolution of it can do the same (`phases`).
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 3, padding=1)
+        super().__init__(inputs, outputs, 3)
 
     def forward(self, features: Tensor) -> Tensor:
-        wide = F.interpolate(F.pad(features, (1, 1, 1, 1)), scale_factor=2.0, mode="bilinear")
+        wide = F.interpolate(F.pad(features, (1, 1, 1, 1), EDGES), scale_factor=2.0, mode="bilinear")
         return F.conv2d(wide[:, :, 1:-1, 1:-1], self.weight, self.bias)
 
 
 class ResidualBlock(nn.Module):
     """Two dense 3x3 convolutions around a modulated ReLU of `inner` channels, added to their input."""
 
-    def __init__(self, channels: int, code: int, inner: int) -> None:
+    def __init__(self, channels: int, code: int, inner: int, edges: Edges = EDGES) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, inner, 3, padding=1)
+        self.first = nn.Conv2d(channels, inner, 3, padding=1, padding_mode=edges)
         self.modulation = FiLM(code, inner)
-        self.second = nn.Conv2d(inner, channels, 3, padding=1)
+        self.second = nn.Conv2d(inner, channels, 3, padding=1, padding_mode=edges)
         self.rectify = Rectifier()
         # Every block starts near the identity.
         nn.init.normal_(self.second.weight, std=0.2 / (9 * inner) ** 0.5)
@@ -146,17 +151,17 @@ class Student(nn.Module):
         self.config = config = config or StudentConfig()
         quarter, half = config.quarter_width, config.half_width
         self.context = FrameContext(config.code)
-        self.stem = nn.Conv2d(3 * INPUT_BLOCK**2, quarter, 3, padding=1)
-        self.down = nn.Conv2d(quarter, config.width, 4, stride=2, padding=1)
+        self.stem = nn.Conv2d(3 * INPUT_BLOCK**2, quarter, 3, padding=1, padding_mode=EDGES)
+        self.down = nn.Conv2d(quarter, config.width, 4, stride=2, padding=1, padding_mode=EDGES)
         self.body = nn.ModuleList(ResidualBlock(config.width, config.code, inner) for inner in config.inner_widths)
         self.up_quarter = UpsampledConvolution(config.width, quarter)
         self.quarter_modulation = FiLM(config.code, quarter)
-        self.fast_head = nn.Conv2d(quarter, 3 * OUTPUT_BLOCK["fast"] ** 2, 3, padding=1)
+        self.fast_head = nn.Conv2d(quarter, 3 * OUTPUT_BLOCK["fast"] ** 2, 3, padding=1, padding_mode=EDGES)
         self.up_half = UpsampledConvolution(quarter, half)
         self.up_detail = nn.Conv2d(quarter, OUTPUT_BLOCK["fine"] ** 2 * half, 1, bias=False)
         self.half_modulation = FiLM(config.code, half)
-        self.half_block = ResidualBlock(half, config.code, half)
-        self.fine_head = nn.Conv2d(half, 3 * OUTPUT_BLOCK["fine"] ** 2, 3, padding=1)
+        self.half_block = ResidualBlock(half, config.code, half, HALF_EDGES)
+        self.fine_head = nn.Conv2d(half, 3 * OUTPUT_BLOCK["fine"] ** 2, 3, padding=1, padding_mode=HALF_EDGES)
         self.rectify = Rectifier()
         self._start_as_picture()
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stylizer on the shipped engine: sizes, strength, blending, levels, new styles, smoothing, errors."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from skimage import data
 
+from muon_ad_core.engine.frames import EDGES_FIELD
 from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.errors import EngineError, ParameterError, StyleError
 from muon_ad_core.stylize import Stylizer
@@ -93,15 +96,25 @@ def test_a_picture_becomes_a_style(stylizer: Stylizer, photo: np.ndarray) -> Non
     assert first[0] - first[1] > second[0] - second[1]
 
 
-@pytest.mark.parametrize("style", ["hokusai_great_wave", "van_doesburg_composition", "mondrian_composition"])
-def test_no_line_is_painted_along_the_lower_border(stylizer: Stylizer, style: str) -> None:
-    """Of a grey frame, rows near the border differ from those around them no more than rows in the middle do."""
+@pytest.mark.parametrize(
+    "style", ["hokusai_great_wave", "van_doesburg_composition", "mondrian_composition", "vallotton_mauclair"]
+)
+@pytest.mark.parametrize("grey", [40, 150])
+def test_no_line_is_painted_along_a_border(stylizer: Stylizer, style: str, grey: int) -> None:
+    """Of a grey frame, rows and columns near a border differ no more from those around them than in the middle."""
     stylizer.set_style(style)
     for level in stylizer.levels():
         stylizer.set_level(level)
-        rows = stylizer.run(np.full((240, 320, 3), 150, np.uint8)).mean(axis=(1, 2))
-        lines = [abs(rows[i] - np.median(rows[max(0, i - 6) : i + 7])) for i in range(len(rows))]
-        assert max(lines[-14:]) < 2 * max(lines[60:-60])
+        painted = stylizer.run(np.full((240, 320, 3), grey, np.uint8)).astype(float)
+        for lines in (painted.mean(axis=(1, 2)), painted.mean(axis=(0, 2))):
+            steps = [abs(lines[i] - np.median(lines[max(0, i - 6) : i + 7])) for i in range(len(lines))]
+            assert max(steps[:14] + steps[-14:]) < 2 * max(steps[60:-60])
+
+
+def test_an_engine_for_frames_with_a_border_is_refused(package: EnginePackage) -> None:
+    older = {key: value for key, value in package.manifest.items() if key != EDGES_FIELD}
+    with pytest.raises(EngineError, match="muon-ad engine export"):
+        Stylizer(replace(package, manifest=older))
 
 
 def test_all_of_a_wide_picture_counts(stylizer: Stylizer) -> None:

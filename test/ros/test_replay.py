@@ -45,7 +45,7 @@ def test_counts_are_those_of_an_independent_subscriber(probe: Any, recording: Pa
     # Frames of the warm-up, when not all processes had found each other, are in nobody's count.
     first, last = figures["stamps_ns"]
     heard = sum(first <= stamp <= last for stamp in stamps)
-    # A busy machine starves the subscriber of this test, not the monitor: what it hears is the least that was published.
+    # A busy machine starves this subscriber, not the monitor: what it hears is the least that was published.
     assert figures["frames_sent"] / 2 < heard <= figures["frames_received"]
     assert figures["counters"]["style_transfer"]["frames_out"] >= figures["frames_received"]
     assert figures["frames_sent"] == pytest.approx(30 * SECONDS, abs=1)

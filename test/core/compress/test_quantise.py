@@ -2,6 +2,7 @@
 """INT8 graphs: explicit Q/DQ, symmetric, per channel, and close to the float graph in every runtime."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,13 @@ from muon_ad_core.engine.runtime import available_backends, open_graph  # noqa: 
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(16, 4, 3))
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3, padding=1, padding_mode="replicate"),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(16, 8, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(8, 4, 5, padding=1, padding_mode="reflect"),
+    )
     folder = tmp_path_factory.mktemp("graphs")
     axes = {"x": {2: "rows", 3: "columns"}, "y": {2: "out_rows", 3: "out_columns"}}
     export_onnx(network, {"x": torch.zeros(1, 3, 24, 24)}, ["y"], folder / "float.onnx", axes)
@@ -33,14 +40,28 @@ def test_weights_are_symmetric_int8_per_channel(graphs: tuple[Path, Path]) -> No
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     producers = {node.output[0]: node for node in model.graph.node}
     assert model.opset_import[0].version == 17
-    assert len(convolutions) == 2
+    assert len(convolutions) == 3
     for node in convolutions:
-        assert producers[node.input[0]].op_type == "DequantizeLinear"
+        assert producers[_beyond_padding(producers, node)].op_type == "DequantizeLinear"
         weight = producers[node.input[1]]
         values, scales, zeros = (arrays[name] for name in weight.input)
         assert values.dtype == np.int8
         assert scales.shape == (values.shape[0],)
         assert not zeros.any()
+
+
+def test_what_repeats_at_the_border_is_repeated_in_integers(graphs: tuple[Path, Path]) -> None:
+    model = onnx.load(graphs[1])
+    producers = {node.output[0]: node for node in model.graph.node}
+    readers = [producers.get(node.input[0]) for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    assert not [node for node in readers if node is not None and node.op_type == "Pad"]
+    padded = [node for node in model.graph.node if node.op_type == "Conv" and producers[node.input[0]].op_type == "Pad"]
+    assert len(padded) == 2
+
+
+def _beyond_padding(producers: dict[str, Any], convolution: Any) -> str:
+    maker = producers[convolution.input[0]]
+    return maker.input[0] if maker.op_type == "Pad" else convolution.input[0]
 
 
 @pytest.mark.parametrize("backend", available_backends())

@@ -61,6 +61,12 @@ def test_levels_are_chosen_and_renamed(pruned: Path, tmp_path: Path, capsys: pyt
     assert not (package.root / "fast.onnx").exists()
     card = (package.root / "README.md").read_text()
     assert "| light | int8 |" in card and "| fast |" not in card
+    assert main([*command, "fast@300000", "light=fast@600000"]) == 0
+    fast, light = EnginePackage.load(tmp_path / "both").levels
+    assert (fast.name, light.name, light.exit) == ("fast", "light", "fast")
+    assert (fast.most_pixels, light.most_pixels) == (300000, 600000) and light.macs == 4 * fast.macs
+    assert main([*command, "fast@many"]) == 2
+    assert "no number" in capsys.readouterr().err
     assert main([*command, "fast=fast_30"]) == 2
     assert "no level 'fast_30' to merge: choose of fast, " in capsys.readouterr().err
     assert main([*command, "fast", "fast=fast_40"]) == 2

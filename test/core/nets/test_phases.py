@@ -18,12 +18,13 @@ def test_upsampling_inside_a_convolution() -> None:
     found = unpack_pixels(small(picture), CELL)
     assert torch.allclose(found, convolution(picture), atol=1e-5)
     wide = F.interpolate(picture, scale_factor=2.0, mode="bilinear")
-    inner = F.conv2d(wide, convolution.weight, convolution.bias)  # where no padding matters
+    inner = F.conv2d(wide, convolution.weight, convolution.bias)  # where the border does not matter
     assert torch.allclose(found[:, :, 2:-2, 2:-2], inner[:, :, 1:-1, 1:-1], atol=1e-5)
 
 
 def test_a_convolution_of_packed_pixels() -> None:
     torch.manual_seed(0)
-    convolution, picture = torch.nn.Conv2d(5, 7, 3, padding=1, bias=False), torch.randn(2, 5, 8, 12)
+    convolution = torch.nn.Conv2d(5, 7, 3, padding=1, padding_mode="reflect", bias=False)
+    picture = torch.randn(2, 5, 8, 12)
     found = unpack_pixels(convolve_packed(convolution)(pack_pixels(picture, CELL)), CELL)
     assert torch.allclose(found, convolution(picture), atol=1e-5)
