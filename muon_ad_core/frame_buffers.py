@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
+from muon_ad_core.engine.finishing import Finish, Finisher
 from muon_ad_core.engine.frames import MULTIPLE, TO_RGB, fill_beyond, pack, unpack, whole_cells
 from muon_ad_core.engine.grain import Grain
 from muon_ad_core.smoothing import SceneSmoother
@@ -16,19 +17,22 @@ from muon_ad_core.smoothing import SceneSmoother
 class FrameBuffers:
     """Of a batch of frames (height, width, 3), which are painted `shrink` times smaller.
 
-    block: pixels along a side of the blocks that the network takes; grain: in grey levels, 0 for none.
+    block: pixels along a side of the blocks that the network takes; grain: in grey levels, 0 for none; finish: of what
+    was painted.
 
     frames: as they came, RGB; seen: what is painted of them; packed: the network's input; outputs: what is returned;
-    smoother: of a single frame's sequence.
+    smoother: of a single frame's sequence; finisher: of all of them, one after the other.
     """
 
-    def __init__(self, count: int, height: int, width: int, shrink: int, block: int, grain: float) -> None:
+    def __init__(
+        self, count: int, height: int, width: int, shrink: int, block: int, grain: float, finish: Finish
+    ) -> None:
         self._block, self._shrink = block, shrink
         self._size = small = max(1, height // shrink), max(1, width // shrink)
         rows, columns = whole_cells(*small)
         self.packed = np.zeros((count, rows // block, columns // block, 3 * block * block), np.uint8)
         self.outputs = [np.empty((height, width, 3), np.uint8) for _ in range(count)]
-        self.smoother = SceneSmoother(*small)
+        self.smoother, self.finisher = SceneSmoother(*small), Finisher(finish)
         self.frames: list[np.ndarray] = []
         self.seen: list[np.ndarray] = []
         self._grain = Grain(grain, *small) if grain else None

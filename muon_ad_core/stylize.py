@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from muon_ad_core.engine.finishing import Finisher, finish_of
+from muon_ad_core.engine.finishing import finish_of
 from muon_ad_core.engine.frame_context import load_context
 from muon_ad_core.engine.frames import EDGES_FIELD, check_frame, shrinkage, squares_along
 from muon_ad_core.engine.grain import grain_of
@@ -51,7 +51,7 @@ class Stylizer:
         self._encoder = open_graph(package.path(package.manifest["encoder"]), self.backend, 1)
         self._encoder_size = int(package.manifest["encoder_size"])
         self._context = load_context(package)
-        self._finish, self._grain = Finisher(finish_of(package)), grain_of(package)
+        self._finish, self._grain = finish_of(package), grain_of(package)
         self._codes: dict[str, np.ndarray] = user_codes(package) | shipped_codes(package)
         self._lock = threading.Lock()
         self._buffers: dict[int, FrameBuffers] = {}
@@ -222,7 +222,7 @@ class Stylizer:
         frame, output = buffers.frames[index], buffers.outputs[index]
         if smoothed:
             buffers.smoother.smooth(painted, self._smoothing)
-        self._finish(painted, buffers.seen[index], frame, output)
+        buffers.finisher(painted, buffers.seen[index], frame, output)
         if self._strength < 1:
             cv2.addWeighted(output, self._strength, frame, 1 - self._strength, 0, dst=output)
 
@@ -234,7 +234,7 @@ class Stylizer:
         if size != self._size:
             self._size, self._buffers = size, {}
         if shrink not in self._buffers:
-            self._buffers[shrink] = FrameBuffers(*size, shrink, self._level.input_block, self._grain)
+            self._buffers[shrink] = FrameBuffers(*size, shrink, self._level.input_block, self._grain, self._finish)
         if shrink != self._shrink:
             self._shrink = shrink
             self._forget_previous()
