@@ -33,7 +33,7 @@ from muon_ad_core.stylize import Stylizer  # noqa: E402
 def training(root: Path, steps: int, **changes: object) -> StudentTraining:
     settings: dict[str, object] = {
         "photos": root / "photos", "styles": root / "styles", "features": root / "features.safetensors",
-        "shipped": ["styles_0", "styles_2"], "steps": steps, "batch": 2, "crop": 96, "max_shift": 16, "style_side": 96,
+        "shipped": ["styles_0", "styles_2"], "steps": steps, "batch": 2, "crop": 64, "max_shift": 16, "style_side": 96,
         "decay_share": 1e-6, "network": StudentConfig(16, 1, 16, 16, 8),
     }  # fmt: skip
     return StudentTraining(**{**settings, **changes})  # type: ignore[arg-type]
