@@ -7,9 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from muon_ad_core.engine.model_card import WEIGHTS
 from muon_ad_core.errors import UserError
-
-WEIGHTS = ("style", "content", "tone", "lattice", "steady", "variation", "attention")
 
 
 def add_painting_options(parser: argparse.ArgumentParser) -> None:
