@@ -57,7 +57,7 @@ SCHEDULER_PARAMETERS = (
     ),
     ParameterSpec(
         "detection.limits_hz",
-        [10, 5, 2],
+        [12, 5, 2],
         "Rates detection is held to, one after another, while style's deadline is in danger; empty: never.",
         item=int,
         minimum=1,
