@@ -57,8 +57,8 @@ def test_all_is_allowed_while_style_keeps_its_deadline() -> None:
 def test_detection_gives_way_first_and_the_report_says_so() -> None:
     made = allowances(style())
     changes = endanger(made, 3)
-    assert changes == ["style's deadline is in danger: style level fine, detection at most 10 Hz"]
-    assert made.settings("detection")["rate_limit"] == 10.0
+    assert changes == ["style's deadline is in danger: style level fine, detection at most 12 Hz"]
+    assert made.settings("detection")["rate_limit"] == 12.0
     assert made.settings("style") == {"auto_level": "fine"}
     endanger(made, 20)
     assert made.settings("style") == {"auto_level": "fast"}
