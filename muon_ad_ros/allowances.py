@@ -73,9 +73,9 @@ class Allowances:
         after = self._budget.frame(total_ms, lost)
         if after == before:
             return ""
-        direction = "in danger" if self._budget.given_up > steps else "safe again"
+        direction = "late or slow" if self._budget.given_up > steps else "in time again"
         limit = "any rate" if after.detection_hz == UNLIMITED else f"at most {after.detection_hz:g} Hz"
-        return f"style's deadline is {direction}: style level {after.level}, detection {limit}"
+        return f"style's frames are {direction}: style level {after.level}, detection {limit}"
 
     def settings(self, role: str) -> dict[str, Value]:
         """The parameters of a worker of `role` that express the allowances."""
@@ -112,11 +112,12 @@ class Allowances:
         if not levels:
             return
         limits = [float(rate) for rate in self._values["detection.limits_hz"]]
+        median_share = self._values["style.median_share"]
         if levels != self._levels:
             self._levels, self._scene, self._scene_index = levels, SceneLevel(len(levels)), len(levels) - 1
-            self._budget = Budget(levels, limits, style.deadline_ms)
+            self._budget = Budget(levels, limits, style.deadline_ms, median_share)
         elif self._budget is not None:
-            self._budget.configure(levels, limits, style.deadline_ms)
+            self._budget.configure(levels, limits, style.deadline_ms, median_share)
         by_scene = self._values["style.level_by_scene"]
         self._scene_index = self._scene.update(style.scene_entropy, self._distance_m) if by_scene else len(levels) - 1
 

@@ -58,13 +58,21 @@ SCHEDULER_PARAMETERS = (
     ParameterSpec(
         "detection.limits_hz",
         [12, 5, 2],
-        "Rates detection is held to, one after another, while style's deadline is in danger; empty: never.",
+        "Rates detection is held to, one after another, while style's frames are late or slow; empty: never.",
         item=int,
         minimum=1,
         maximum=1000,
     ),
     ParameterSpec("style.lowest_level", "", "Narrowest level 'auto' may use; empty: the engine's."),
     ParameterSpec("style.highest_level", "", "Widest level 'auto' may use; empty: the engine's."),
+    ParameterSpec(
+        "style.median_share",
+        0.45,
+        "Share of style's deadline that the median frame must keep; narrower levels are used until it does. 1: only late "
+        "frames count.",
+        minimum=0.05,
+        maximum=1.0,
+    ),
     ParameterSpec("style.level_by_scene", True, "Use narrower levels for plain scenes and, with depth, for far ones."),
     ParameterSpec(
         "watchdog.silence",

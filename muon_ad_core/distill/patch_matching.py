@@ -192,23 +192,19 @@ def _members(labels: Tensor | None, size: Sequence[int], origin: Sequence[int]) 
 
 
 def _nearest(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of the key that each query (n, k) finds, and their squared distance."""
-    squares = keys.square().sum(dim=1)
-    chunks = queries.split(CHUNK)
-    used = torch.full_like(squares, torch.inf)
-    for chunk in chunks:
-        torch.minimum(used, _squared_distances(chunk, keys, squares).amin(dim=0), out=used)
-    wanted = (used + COMPLETENESS * 3 * PATCH**2).reciprocal()
-    index, distance = [], []
-    for chunk in chunks:
-        distances = _squared_distances(chunk, keys, squares)
-        best = (distances * wanted).argmin(dim=1)
-        index.append(best)
-        distance.append(distances.gather(1, best[:, None])[:, 0])
-    return torch.cat(index), torch.cat(distance)
+    """Index of the key that each query (n, k) finds, and their squared distance.
 
-
-def _squared_distances(queries: Tensor, keys: Tensor, squares: Tensor) -> Tensor:
-    """(n, m), at least 0, of queries (n, k) from keys (m, k) with `squares` (m,)."""
-    found = torch.addmm(squares, queries, keys.T, alpha=-2)
-    return found.add_(queries.square().sum(dim=1, keepdim=True)).clamp_(min=0)
+    All squared distances of a chunk are one matrix product: |q - k|^2 = (q, 1, |q|^2) . (-2 k, |k|^2, 1). What a key is
+    preferred by goes into its factor.
+    """
+    ones = torch.ones_like
+    query_squares, key_squares = (x.square().sum(dim=1, keepdim=True) for x in (queries, keys))
+    chunks = torch.cat([queries, ones(query_squares), query_squares], dim=1).split(CHUNK)
+    factor = torch.cat([-2 * keys, key_squares, ones(key_squares)], dim=1).T.contiguous()
+    distances = queries.new_empty(len(chunks[0]), len(keys))
+    used = factor.new_full((len(keys),), torch.inf)
+    for chunk in chunks:
+        torch.minimum(used, torch.mm(chunk, factor, out=distances[: len(chunk)]).amin(dim=0), out=used)
+    factor /= used.clamp(min=0) + COMPLETENESS * 3 * PATCH**2
+    index = torch.cat([torch.mm(chunk, factor, out=distances[: len(chunk)]).argmin(dim=1) for chunk in chunks])
+    return index, (queries - keys[index]).square().sum(dim=1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who gives way when style's deadline is in danger: detection's rate first, then style's level, then detection again.
+"""Who gives way when style's frames are late or slow: detection's rate first, then style's level, then detection again.
 
 A narrower network paints almost as well; a detector that looks twice a second is of little use to a robot. So detection
-is held to a useful rate before style's level is lowered, and to less only when no level is left.
+is held to a useful rate before style's level is lowered, and to less only when no level is left and frames come late.
 """
 
 from __future__ import annotations
@@ -45,13 +45,15 @@ def allowance_ladder(levels: Sequence[str], detection_rates: Sequence[float]) ->
 class Budget:
     """The allowances in force, from the times of style's frames.
 
-    `levels`, `detection_rates` and `deadline_ms` are as in `allowance_ladder` and `LevelController`; `configure`
-    changes them while running.
+    `levels` and `detection_rates` are as in `allowance_ladder`, `deadline_ms` and `median_share` as in
+    `LevelController`; `configure` changes them while running.
     """
 
-    def __init__(self, levels: Sequence[str], detection_rates: Sequence[float], deadline_ms: float) -> None:
-        self._ladder = allowance_ladder(levels, detection_rates)
-        self._controller = LevelController(self._ladder, deadline_ms)
+    def __init__(
+        self, levels: Sequence[str], detection_rates: Sequence[float], deadline_ms: float, median_share: float = 1.0
+    ) -> None:
+        self._ladder: list[Allowance] = []
+        self.configure(levels, detection_rates, deadline_ms, median_share)
 
     @property
     def allowance(self) -> Allowance:
@@ -63,13 +65,16 @@ class Budget:
         """How many steps below the best allowance this is."""
         return self._controller.below_best
 
-    def configure(self, levels: Sequence[str], detection_rates: Sequence[float], deadline_ms: float) -> None:
-        """Use other levels, rates or another deadline; a new ladder begins at its best step."""
+    def configure(
+        self, levels: Sequence[str], detection_rates: Sequence[float], deadline_ms: float, median_share: float = 1.0
+    ) -> None:
+        """Use other levels, rates or times; a new ladder begins at its best step."""
         ladder = allowance_ladder(levels, detection_rates)
         if ladder != self._ladder:
             self._ladder = ladder
-            self._controller = LevelController(ladder, deadline_ms)
-        self._controller.deadline_ms = deadline_ms
+            narrowest = max(index for index, step in enumerate(ladder) if step.level == levels[0])
+            self._controller = LevelController(ladder, deadline_ms, median_share, median_floor=narrowest)
+        self._controller.deadline_ms, self._controller.median_share = deadline_ms, median_share
 
     def frame(self, total_ms: float, lost: int = 0) -> Allowance:
         """Take in one stylised frame: its age in milliseconds and the frames lost just before it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ladder climbed by deadline: a step down when frames come late, up again with hysteresis."""
+"""A ladder climbed by deadline and median: a step down when frames come late or are slow, up again with hysteresis."""
 
 from __future__ import annotations
 
@@ -13,25 +13,31 @@ Step = TypeVar("Step")
 class LevelController(Generic[Step]):
     """Chooses among `steps` (cheapest first) from the total time of each frame against its deadline.
 
-    Starts at the best step. Three frames in danger (late, nearly late, or lost) within fifteen lower it by one. After a
-    hold of frames in a row with a comfortable margin it is raised by one; a raise that fails soon doubles the hold, so
-    that it does not flicker between two neighbours.
+    Starts at the best step. Three frames in danger (late, nearly late, or lost) within fifteen lower it by one, and so
+    does a median of thirty frames above `median_share` of the deadline, but not below step number `median_floor`. After
+    a hold of frames in a row with a comfortable margin it is raised by one; a raise that fails soon doubles the hold,
+    so that it does not flicker between two neighbours.
     """
 
     _WINDOW = 15
     _DANGERS_TO_LOWER = 3
+    _MEDIAN_WINDOW = 30
     _DANGER = 0.85  # a frame that takes more than this share of its deadline is in danger
     _MARGIN = 0.7  # raise only while frames take less than this share of the deadline
     _FIRST_HOLD = 150
     _LONGEST_HOLD = 4800
 
-    def __init__(self, steps: Sequence[Step], deadline_ms: float) -> None:
+    def __init__(
+        self, steps: Sequence[Step], deadline_ms: float, median_share: float = 1.0, median_floor: int = 0
+    ) -> None:
         if not steps:
             raise ValueError("a level controller needs at least one level")
         self._steps = list(steps)
-        self.deadline_ms = deadline_ms
+        self.deadline_ms, self.median_share = deadline_ms, median_share
+        self._median_floor = median_floor
         self._index = len(self._steps) - 1
         self._dangers: deque[bool] = deque(maxlen=self._WINDOW)
+        self._slow: deque[bool] = deque(maxlen=self._MEDIAN_WINDOW)
         self._calm = 0
         self._hold = self._FIRST_HOLD
         self._since_raise: int | None = None
@@ -53,13 +59,16 @@ class LevelController(Generic[Step]):
         """
         self._dangers.extend([True] * min(lost, self._WINDOW))
         self._dangers.append(total_ms > self._DANGER * self.deadline_ms)
+        self._slow.append(total_ms > self.median_share * self.deadline_ms)
         calm = total_ms < self._MARGIN * self.deadline_ms and not lost
         self._calm = self._calm + 1 if calm else 0
         if self._since_raise is not None:
             self._since_raise += 1
             if self._since_raise > self._FIRST_HOLD:  # the raise has proved itself
                 self._since_raise, self._hold = None, self._FIRST_HOLD
-        if sum(self._dangers) >= self._DANGERS_TO_LOWER and self._index > 0:
+        in_danger = sum(self._dangers) >= self._DANGERS_TO_LOWER and self._index > 0
+        too_slow = sum(self._slow) > self._MEDIAN_WINDOW // 2 and self._index > self._median_floor
+        if in_danger or too_slow:
             self._lower()
         elif self._calm >= self._hold and self._index < len(self._steps) - 1:
             self._raise()
@@ -78,4 +87,5 @@ class LevelController(Generic[Step]):
     def _move(self, step: int) -> None:
         self._index += step
         self._dangers.clear()
+        self._slow.clear()
         self._calm = 0

@@ -57,7 +57,7 @@ def test_all_is_allowed_while_style_keeps_its_deadline() -> None:
 def test_detection_gives_way_first_and_the_report_says_so() -> None:
     made = allowances(style())
     changes = endanger(made, 3)
-    assert changes == ["style's deadline is in danger: style level fine, detection at most 12 Hz"]
+    assert changes == ["style's frames are late or slow: style level fine, detection at most 12 Hz"]
     assert made.settings("detection")["rate_limit"] == 12.0
     assert made.settings("style") == {"auto_level": "fine"}
     endanger(made, 20)
@@ -65,6 +65,18 @@ def test_detection_gives_way_first_and_the_report_says_so() -> None:
     report = SchedulerStatus()
     made.describe(report)
     assert (report.enabled, report.detection_limit_hz, report.style_level, report.given_up) == (True, 2.0, "fast", 4)
+
+
+def test_slow_frames_bring_narrower_levels_unless_the_deadline_alone_counts() -> None:
+    made = allowances(style())
+    for _ in range(100):
+        made.style_frame(20.0, 0)
+    assert made.settings("style") == {"auto_level": "fast"}
+    assert made.settings("detection")["rate_limit"] == 12.0
+    made = allowances(style(), style__median_share=1.0)
+    for _ in range(100):
+        made.style_frame(20.0, 0)
+    assert made.settings("style") == {"auto_level": "fine"}
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,14 @@ def test_all_return_in_the_opposite_order() -> None:
     ]
 
 
+def test_slow_frames_lower_the_level_but_never_starve_detection() -> None:
+    budget = Budget(LEVELS, LIMITS, DEADLINE_MS, median_share=0.45)
+    used = simulate(budget, 200, other_load=0.45)  # nothing is late, but even `fast` is slower than 14.85 ms
+    assert all(frame_ms(allowance, 0.45) < 0.85 * DEADLINE_MS for allowance in used[-100:])
+    assert used[-1] == Allowance("fast", max(LIMITS))
+    assert {allowance.detection_hz for allowance in used} == {UNLIMITED, max(LIMITS)}
+
+
 def test_lost_frames_count_as_danger() -> None:
     budget = Budget(LEVELS, LIMITS, DEADLINE_MS)
     budget.frame(1.0, lost=3)

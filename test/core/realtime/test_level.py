@@ -46,6 +46,23 @@ def test_a_level_that_keeps_failing_is_tried_less_and_less_often() -> None:
     assert used.count("96") < 0.02 * len(used)
 
 
+def test_a_slow_median_lowers_although_no_frame_is_late_but_not_below_its_floor() -> None:
+    controller = LevelController(LEVELS, 33.0, median_share=0.45)  # 14.85 ms
+    assert simulate(controller, 100, load=1.0)[-1] == "96"
+    controller = LevelController(LEVELS, 33.0, median_share=0.2)  # 6.6 ms, which no level has
+    assert simulate(controller, 100, load=1.0)[-1] == "64"
+    controller = LevelController(LEVELS, 33.0, median_share=0.2, median_floor=1)
+    assert simulate(controller, 100, load=1.0)[-1] == "96"
+
+
+@given(st.lists(st.sampled_from([10.0, 20.0]), min_size=30, max_size=30))
+def test_the_median_of_thirty_frames_decides(totals: list[float]) -> None:
+    controller = LevelController(LEVELS, 33.0, median_share=0.45)
+    for total in totals:
+        controller.update(total)
+    assert (controller.level == "96") == (totals.count(20.0) > 15)
+
+
 @given(st.lists(st.floats(0.0, 1000.0), max_size=400))
 def test_the_level_is_always_one_of_those_offered(totals: list[float]) -> None:
     controller = LevelController(LEVELS, 33.0)
