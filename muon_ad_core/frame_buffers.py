@@ -15,7 +15,7 @@ from muon_ad_core.smoothing import SceneSmoother
 
 
 class FrameBuffers:
-    """Of a batch of frames (height, width, 3), which are painted `shrink` times smaller.
+    """Of a batch of frames (height, width, 3), which are painted at the size `painted` (height, width) or at their own.
 
     block: pixels along a side of the blocks that the network takes; grain: in grey levels, 0 for none; finish: of what
     was painted.
@@ -25,26 +25,25 @@ class FrameBuffers:
     """
 
     def __init__(
-        self, count: int, height: int, width: int, shrink: int, block: int, grain: float, finish: Finish
+        self, count: int, height: int, width: int, painted: tuple[int, int], block: int, grain: float, finish: Finish
     ) -> None:
-        self._block, self._shrink = block, shrink
-        self._size = small = max(1, height // shrink), max(1, width // shrink)
-        rows, columns = whole_cells(*small)
+        self._block, self._size = block, painted
+        rows, columns = whole_cells(*painted)
         self.packed = np.zeros((count, rows // block, columns // block, 3 * block * block), np.uint8)
         self.outputs = [np.empty((height, width, 3), np.uint8) for _ in range(count)]
-        self.smoother, self.finisher = SceneSmoother(*small), Finisher(finish)
+        self.smoother, self.finisher = SceneSmoother(*painted), Finisher(finish)
         self.frames: list[np.ndarray] = []
         self.seen: list[np.ndarray] = []
-        self._grain = Grain(grain, *small) if grain else None
+        self._grain = Grain(grain, *painted) if grain else None
         self._whole, self._painted = np.empty((2, rows, columns, 3), np.uint8)
-        self._smaller = np.empty((count, *small, 3), np.uint8)
+        self._smaller = np.empty((count, *painted, 3), np.uint8)
         self._converted = np.empty((count, 0, 0, 3), np.uint8)
 
     def take_in(self, frames: Sequence[np.ndarray], encoding: str) -> None:
         """Frames of any strides and of one encoding."""
         self.frames = list(self._as_rgb(frames, encoding))
         self.seen = self.frames
-        if self._shrink > 1:
+        if self._size != self.frames[0].shape[:2]:
             self.seen = [
                 cv2.resize(frame, self._size[::-1], dst=smaller, interpolation=cv2.INTER_AREA)
                 for frame, smaller in zip(self.frames, self._smaller)

@@ -11,7 +11,7 @@ import numpy as np
 
 from muon_ad_core.engine.finishing import finish_of
 from muon_ad_core.engine.frame_context import load_context
-from muon_ad_core.engine.frames import EDGES_FIELD, check_frame, shrinkage, squares_along
+from muon_ad_core.engine.frames import EDGES_FIELD, check_frame, painted_size, squares_along
 from muon_ad_core.engine.grain import grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.engine.runtime import Graph, open_graph
@@ -54,9 +54,9 @@ class Stylizer:
         self._finish, self._grain = finish_of(package), grain_of(package)
         self._codes: dict[str, np.ndarray] = user_codes(package) | shipped_codes(package)
         self._lock = threading.Lock()
-        self._buffers: dict[int, FrameBuffers] = {}
+        self._buffers: dict[tuple[int, int], FrameBuffers] = {}
         self._size = (0, 0, 0)
-        self._shrink = 1
+        self._painted = (0, 0)
         self._place = (0.0, 0.0)
         self._strength = 1.0
         self._smoothing = 0.0
@@ -155,7 +155,7 @@ class Stylizer:
         chosen, frame = self._level, np.zeros((height, width, 3), np.uint8)
         for level in self.package.levels:
             self._level = level
-            buffers = self._prepare((1, height, width), self._shrink_for(frame))
+            buffers = self._prepare((1, height, width), self._painted_size(frame))
             buffers.take_in([frame], "rgb8")
             self._infer(buffers, [buffers.scene(0)])
         self._level = chosen
@@ -195,8 +195,8 @@ class Stylizer:
         if self._strength == 0 and encoding == "rgb8":
             self._forget_previous()
             return list(frames)
-        shrink = 1 if scene is not None else self._shrink_for(frames[0])
-        buffers = self._prepare((len(frames), *frames[0].shape[:2]), shrink)
+        size = frames[0].shape[:2]
+        buffers = self._prepare((len(frames), *size), self._painted_size(frames[0]) if scene is None else size)
         buffers.take_in(frames, encoding)
         if self._strength == 0:
             self._forget_previous()
@@ -226,19 +226,23 @@ class Stylizer:
         if self._strength < 1:
             cv2.addWeighted(output, self._strength, frame, 1 - self._strength, 0, dst=output)
 
-    def _shrink_for(self, frame: np.ndarray) -> int:
-        return shrinkage(frame.shape[0], frame.shape[1], self._most_pixels or self._level.most_pixels)
+    def _painted_size(self, frame: np.ndarray) -> tuple[int, int]:
+        """Of a frame as large as this one: as the level says, or with at most the pixels that the user wants."""
+        height, width = frame.shape[:2]
+        if self._most_pixels:
+            return painted_size(height, width, self._most_pixels)
+        return painted_size(height, width, self._level.most_pixels, self._level.scale)
 
-    def _prepare(self, size: tuple[int, int, int], shrink: int) -> FrameBuffers:
-        """The buffers for a batch of (frames, height, width) that is painted so many times smaller."""
+    def _prepare(self, size: tuple[int, int, int], painted: tuple[int, int]) -> FrameBuffers:
+        """The buffers for a batch of (frames, height, width) that is painted at another (height, width)."""
         if size != self._size:
             self._size, self._buffers = size, {}
-        if shrink not in self._buffers:
-            self._buffers[shrink] = FrameBuffers(*size, shrink, self._level.input_block, self._grain, self._finish)
-        if shrink != self._shrink:
-            self._shrink = shrink
+        if painted not in self._buffers:
+            self._buffers[painted] = FrameBuffers(*size, painted, self._level.input_block, self._grain, self._finish)
+        if painted != self._painted:
+            self._painted = painted
             self._forget_previous()
-        return self._buffers[shrink]
+        return self._buffers[painted]
 
     def _infer(self, buffers: FrameBuffers, scenes: Iterable[np.ndarray]) -> np.ndarray:
         """Run the network on packed frames; scenes: what each is a piece of."""

@@ -174,12 +174,11 @@ def _frame(package: Any, level: str, size: tuple[int, int]) -> dict[str, np.ndar
     """Inputs of the level's graph for a frame of that size; its contents do not change the time."""
     import numpy as np
 
-    from muon_ad_core.engine.frames import shrinkage, whole_cells
+    from muon_ad_core.engine.frames import painted_size, whole_cells
 
-    block, most_pixels = package.level(level).input_block, package.level(level).most_pixels
-    width, height = size
-    shrink = shrinkage(height, width, most_pixels)
-    height, width = whole_cells(height // shrink, width // shrink)
+    described, (width, height) = package.level(level), size
+    block = described.input_block
+    height, width = whole_cells(*painted_size(height, width, described.most_pixels, described.scale))
     pixels = np.random.default_rng(0).integers(0, 256, (1, height // block, width // block, 3 * block**2), np.uint8)
     return {"pixels": pixels, "code": np.zeros((1, package.manifest["code_length"]), np.float32)}
 

@@ -20,7 +20,7 @@ from muon_ad_core.compress.precision_plan import convolution_work, plan_precisio
 from muon_ad_core.compress.quantise import CalibratedGraph
 from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.engine.finishing import Finish, Finisher
-from muon_ad_core.engine.frames import VGA, shrinkage
+from muon_ad_core.engine.frames import VGA, painted_size
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.runtime import Graph
 from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
@@ -43,12 +43,14 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class NamedExit:
-    """A level of a package: its name, the student that paints it, by which exit, and at most how many pixels."""
+    """A level of a package: its name, the student that paints it, by which exit, at most how many pixels, and at what
+    part of the frame's size."""
 
     name: str
     student: Student
     exit: Level
     most_pixels: int
+    scale: float = 1.0
 
 
 def both_exits(student: Student) -> list[NamedExit]:
@@ -91,11 +93,11 @@ def export_levels(
     return levels, metrics
 
 
-def export_float_level(student: Student, level: Level, path: Path, shrink: int = 1) -> int:
-    """Write one level in floating point; returns its multiply-accumulates of 640x480 pixels, shrunk so many times."""
+def export_float_level(student: Student, level: Level, path: Path, size: tuple[int, int] = VGA) -> int:
+    """Write one level in floating point; returns its multiply-accumulates of so many rows and columns of pixels."""
     network = PackedStudent(student, level)
-    batch, rows, columns, channels = PACKED_VGA
-    pixels = torch.zeros(batch, rows // shrink, columns // shrink, channels, dtype=torch.uint8)
+    rows, columns = (side // PACKED_BLOCK for side in size)
+    pixels = torch.zeros(1, rows, columns, 3 * PACKED_BLOCK**2, dtype=torch.uint8)
     inputs = {"pixels": pixels, "code": torch.zeros(1, student.config.code)}
     sizes = {0: "batch", 1: "rows", 2: "columns"}
     export_onnx(network, inputs, ["painted"], path, {"pixels": sizes, "painted": sizes, "code": {0: "batch"}})
@@ -114,7 +116,7 @@ def _export_level(
     student = level.student
     with tempfile.TemporaryDirectory() as folder:
         float_graph = Path(folder) / "float.onnx"
-        macs = export_float_level(student, level.exit, float_graph, shrinkage(*VGA, level.most_pixels))
+        macs = export_float_level(student, level.exit, float_graph, painted_size(*VGA, level.most_pixels, level.scale))
         calibrated = CalibratedGraph(float_graph, Path(folder), calibration_inputs(student, codes, calibration))
         kept: tuple[str, ...] = ()
         if fidelity is not None:
@@ -128,6 +130,7 @@ def _export_level(
         "name": level.name, "graph": graph.name, "precision": "mixed" if kept else "int8",
         "width": student.config.width, "parameters": sum(p.numel() for p in used), "macs": macs,
         "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK, "most_pixels": level.most_pixels,
+        "scale": level.scale,
     }  # fmt: skip
     return entry | ({"float_layers": list(kept)} if kept else {}), judge(_graph(graph))
 

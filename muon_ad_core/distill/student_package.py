@@ -136,10 +136,11 @@ def load_student(package: EnginePackage, level: str | None = None) -> StyledStud
 
 def named_exit(package: EnginePackage, level: str) -> NamedExit:
     """A level with the student that paints it, in float32; raises EngineError as `load_student`."""
-    student, exit_name = load_student(package, level).student, package.level(level).exit or level
+    described = package.level(level)
+    student, exit_name = load_student(package, level).student, described.exit or level
     if exit_name not in LEVELS:
         raise EngineError(f"level '{level}' of engine {package.name} is no exit of a student: export the engine again")
-    return NamedExit(level, student, exit_name, package.level(level).most_pixels)
+    return NamedExit(level, student, exit_name, described.most_pixels, described.scale)
 
 
 def calibration_pictures(photos: PhotoFolder, seed: int = 0) -> Iterator[np.ndarray]:

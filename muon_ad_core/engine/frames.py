@@ -55,16 +55,18 @@ def fill_beyond(picture: np.ndarray, height: int, width: int) -> None:
         cv2.copyMakeBorder(picture[:height, :width], 0, below, 0, right, kind, dst=picture)
 
 
-def shrinkage(height: int, width: int, most_pixels: int) -> int:
-    """How many times smaller a frame is painted: by the least whole number with which at most `most_pixels` are left.
+def painted_size(height: int, width: int, most_pixels: int, scale: float = 1.0) -> tuple[int, int]:
+    """Height and width at which a frame is painted: `scale` (up to 1) times its own, or where that has more than
+    `most_pixels`, the largest whole fraction of its own that has not.
 
     Strokes stay visible in a large picture, and the network's time is bounded; the frame's own detail is added at
     full size (`engine.finishing`).
     """
-    times = 1
-    while (height // times) * (width // times) > most_pixels:
+    size, times = (int(height * scale), int(width * scale)), int(1 / scale)
+    while size[0] * size[1] > most_pixels:
         times += 1
-    return times
+        size = height // times, width // times
+    return max(1, size[0]), max(1, size[1])
 
 
 def central_square(picture: np.ndarray, size: int) -> np.ndarray:

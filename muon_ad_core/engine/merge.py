@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from muon_ad_core.engine.frames import VGA, shrinkage
+from muon_ad_core.engine.frames import VGA, painted_size
 from muon_ad_core.engine.model_card import model_card
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
@@ -27,12 +28,13 @@ CODE_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class _Source:
-    """A level that the result may have: its package, its entry there, its name, and its pixels (0: as there)."""
+    """A level that the result may have: its package, its entry there, its name, and what its new entry says otherwise
+    of the size at which it paints."""
 
     package: EnginePackage
     entry: dict[str, Any]
     name: str
-    most_pixels: int = 0
+    size: Mapping[str, Any] = field(default_factory=dict)
 
 
 def merge_levels(
@@ -40,10 +42,10 @@ def merge_levels(
 ) -> EnginePackage:
     """Write a package with levels of the whole student and of the pruned ones, which are named LEVEL_RATE (fine_40).
 
-    levels: which of them, as NAME, or NEW=NAME to call it otherwise, with @PIXELS behind to paint at most so many
-    (default: all). They come in the order of their multiply-accumulates, the fastest first. Raises EngineError for a
-    package that is not pruned, or whose style codes are not those of `whole`, and for unknown levels, names that come
-    twice, or pixels that are no number from 1 on.
+    levels: which of them, as NAME, or NEW=NAME to call it otherwise, with @SCALE (0.75) behind to paint smaller than
+    the frame, or @PIXELS to paint at most so many (default: all). They come in the order of their multiply-accumulates,
+    the fastest first. Raises EngineError for a package that is not pruned, or whose style codes are not those of
+    `whole`, and for unknown levels, names that come twice, or what is no size.
     """
     if target.resolve() == whole.root.resolve():
         raise EngineError(f"{target} is the engine that levels are added to: name another folder for the result")
@@ -97,17 +99,28 @@ def _chosen(sources: Sequence[_Source], levels: Sequence[str]) -> list[_Source]:
         known[source.name] = source
     chosen: dict[str, _Source] = {}
     for wish in levels or known:
-        named, at, pixels = wish.partition("@")
+        named, at, size = wish.partition("@")
         name, _, asked = named.partition("=")
-        if at and not (pixels.isascii() and pixels.isdigit() and int(pixels) > 0):
-            raise EngineError(f"'{wish}' wants pixels that are no number: write NAME@600000, for example")
         if (asked or name) not in known:
             raise EngineError(f"there is no level '{asked or name}' to merge: choose of {', '.join(known)}")
         if name in chosen:
             raise EngineError(f"there would be two levels '{name}': name each once")
         source = known[asked or name]
-        chosen[name] = _Source(source.package, source.entry, name, int(pixels or 0))
+        chosen[name] = _Source(source.package, source.entry, name, _size(wish, size) if at else {})
     return list(chosen.values())
+
+
+def _size(wish: str, size: str) -> dict[str, Any]:
+    """What stands behind @, as entries of a level."""
+    try:
+        number = float(size)
+    except ValueError:
+        number = 0.0
+    if 0 < number <= 1:
+        return {"scale": number}
+    if number > 1 and number.is_integer():
+        return {"most_pixels": int(number)}
+    raise EngineError(f"'{wish}' wants a size that is none: write NAME@0.75 or NAME@600000, for example")
 
 
 def _copied(source: _Source, whole: EnginePackage, target: Path) -> tuple[dict[str, Any], set[str]]:
@@ -115,8 +128,8 @@ def _copied(source: _Source, whole: EnginePackage, target: Path) -> tuple[dict[s
     graph = f"{source.name}.onnx"
     shutil.copyfile(source.package.path(source.entry["graph"]), target / graph)
     entry, files = {**source.entry, "name": source.name, "graph": graph}, {graph}
-    if source.most_pixels:
-        entry |= {"most_pixels": source.most_pixels, "macs": _macs(source)}
+    if source.size:
+        entry |= {**source.size, "macs": _macs(source)}
     if source.name != source.entry["name"]:
         entry.setdefault("exit", source.entry["name"])
     if source.package is not whole:
@@ -134,9 +147,12 @@ def _copied(source: _Source, whole: EnginePackage, target: Path) -> tuple[dict[s
 
 
 def _macs(source: _Source) -> int:
-    """Multiply-accumulates of 640x480 pixels when at most `most_pixels` of them are painted."""
-    before = shrinkage(*VGA, source.package.level(source.entry["name"]).most_pixels)
-    return int(source.entry["macs"]) * before**2 // shrinkage(*VGA, source.most_pixels) ** 2
+    """Multiply-accumulates of a frame of 640x480 pixels, painted at another size than before."""
+    level = source.package.level(source.entry["name"])
+    before, after = (
+        prod(painted_size(*VGA, each.most_pixels, each.scale)) for each in (level, replace(level, **source.size))
+    )
+    return int(source.entry["macs"]) * after // before
 
 
 def _without_levels(metrics: dict[str, Any], package: EnginePackage) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from muon_ad_core.engine.frames import MAX_PIXELS, VGA, shrinkage
+from muon_ad_core.engine.frames import MAX_PIXELS, VGA, painted_size
 
 OPTIONS = {
     "start": "start",
@@ -83,9 +83,8 @@ expected to be ordinary camera pictures; strong sensor noise is painted, too.
 
 
 def _painted_size(level: Mapping[str, Any]) -> str:
-    height, width = VGA
-    shrink = shrinkage(height, width, level.get("most_pixels", MAX_PIXELS))
-    return f"{width // shrink}x{height // shrink}"
+    height, width = painted_size(*VGA, level.get("most_pixels", MAX_PIXELS), level.get("scale", 1.0))
+    return f"{width}x{height}"
 
 
 def _commands(fields: Mapping[str, Any]) -> str:

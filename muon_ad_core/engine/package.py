@@ -34,8 +34,9 @@ class Level:
     width: channels of its body; parameters: weights; macs: multiply-accumulates of one 640x480 frame (style) or one
     network input (detection); input_block, output_block: pixels along one side of the blocks that are packed into
     channels at the graph's input and output (1: not packed); exit: of the student that paints it, where the level is
-    called otherwise; weights: file of that student's weights, where they are not the package's own; most_pixels: frames
-    of more are painted at a half, a third, ... of their size.
+    called otherwise; weights: file of that student's weights, where they are not the package's own; scale: of the size
+    at which it paints, to that of the frame; most_pixels: what has more after that is painted at a half, a third, ...
+    of the frame's size.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Level:
     exit: str = ""
     weights: str = ""
     most_pixels: int = MAX_PIXELS
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,10 @@ def _levels(root: Path, manifest: Mapping[str, Any]) -> tuple[Level, ...]:
             raise EngineError(
                 f"'most_pixels' of level {level.name} in {root / MANIFEST} must be a whole number from 1 on, "
                 f"got {level.most_pixels!r}"
+            )
+        if not isinstance(level.scale, (int, float)) or not 0 < level.scale <= 1:
+            raise EngineError(
+                f"'scale' of level {level.name} in {root / MANIFEST} must be above 0 and at most 1, got {level.scale!r}"
             )
     return levels
 

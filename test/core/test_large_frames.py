@@ -9,18 +9,19 @@ import pytest
 from hypothesis import given, strategies
 from skimage import data
 
-from muon_ad_core.engine.frames import shrinkage
+from muon_ad_core.engine.frames import painted_size
 from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.errors import ParameterError
+from muon_ad_core.metrics.image import ssim
 from muon_ad_core.stylize import Stylizer
 
 MOST_PIXELS = 20_000
 
 
-def stylizer_of(most_pixels: dict[str, int], **fields: object) -> Stylizer:
-    """The shipped engine, of which only some levels paint small pictures."""
+def stylizer_of(most_pixels: dict[str, int], scale: float = 1.0, **fields: object) -> Stylizer:
+    """The shipped engine, of which only some levels have a limit; all paint at one scale."""
     package = EnginePackage.load(find_engine("student"))
-    levels = tuple(replace(each, most_pixels=most_pixels.get(each.name, 10**9)) for each in package.levels)
+    levels = tuple(replace(each, most_pixels=most_pixels.get(each.name, 10**9), scale=scale) for each in package.levels)
     manifest = {**package.manifest, **fields}
     return Stylizer(EnginePackage(package.root, "student", package.version, "style", levels, manifest), threads=2)
 
@@ -42,9 +43,29 @@ def detail(picture: np.ndarray) -> np.ndarray:
 
 @given(strategies.integers(1, 9000), strategies.integers(1, 9000), strategies.integers(1, 2_000_000))
 def test_frames_are_shrunk_by_the_least_whole_number(height: int, width: int, most: int) -> None:
-    times = shrinkage(height, width, most)
-    assert (height // times) * (width // times) <= most
-    assert times == 1 or (height // (times - 1)) * (width // (times - 1)) > most
+    fractions = ((height // times, width // times) for times in range(1, 9002))
+    expected = next(size for size in fractions if size[0] * size[1] <= most)
+    assert painted_size(height, width, most) == (max(1, expected[0]), max(1, expected[1]))
+
+
+@given(strategies.integers(1, 2000), strategies.integers(1, 2000), strategies.floats(0.05, 1.0))
+def test_a_level_of_a_smaller_scale_paints_smaller_and_never_larger_than_that(
+    height: int, width: int, scale: float
+) -> None:
+    size = painted_size(height, width, 10**9, scale)
+    assert size == (max(1, int(height * scale)), max(1, int(width * scale)))
+    fewer = painted_size(height, width, max(1, int(height * scale) * int(width * scale) - 1), scale)
+    assert fewer[0] <= size[0] and fewer[1] <= size[1]
+
+
+def test_three_quarters_of_a_frame_are_painted_unless_the_user_wants_more(photo: np.ndarray) -> None:
+    whole, smaller = stylizer_of({}), stylizer_of({}, scale=0.75)
+    result = smaller.run(photo).copy()
+    expected = whole.run(photo).copy()
+    assert result.shape == photo.shape
+    assert 0.5 < float(ssim(result, expected)) < 0.99
+    smaller.set_most_pixels(10**9)
+    assert np.array_equal(smaller.run(photo), expected)
 
 
 @pytest.mark.parametrize("shape", [(240, 320), (241, 323), (7, 4001), (4001, 7)])

@@ -65,8 +65,14 @@ def test_levels_are_chosen_and_renamed(pruned: Path, tmp_path: Path, capsys: pyt
     fast, light = EnginePackage.load(tmp_path / "both").levels
     assert (fast.name, light.name, light.exit) == ("fast", "light", "fast")
     assert (fast.most_pixels, light.most_pixels) == (300000, 600000) and light.macs == 4 * fast.macs
-    assert main([*command, "fast@many"]) == 2
-    assert "no number" in capsys.readouterr().err
+    assert main([*command, "fast@300000", "light=fast@0.75"]) == 0
+    fast, light = EnginePackage.load(tmp_path / "both").levels
+    assert (light.scale, light.most_pixels, light.macs) == (0.75, fast.most_pixels, fast.macs * 9 // 4)
+    assert "| light | int8 |" in (tmp_path / "both/README.md").read_text()
+    assert "| 480x360 |" in (tmp_path / "both/README.md").read_text()
+    for size in ("many", "1.5", "-3", "0", "nan"):
+        assert main([*command, f"fast@{size}"]) == 2
+        assert "NAME@0.75 or NAME@600000" in capsys.readouterr().err
     assert main([*command, "fast=fast_30"]) == 2
     assert "no level 'fast_30' to merge: choose of fast, " in capsys.readouterr().err
     assert main([*command, "fast", "fast=fast_40"]) == 2

@@ -72,6 +72,10 @@ def test_file_that_is_not_listed_is_refused(package: Path) -> None:
             ({"levels": [{**FIELDS["levels"][0], "most_pixels": value}]}, "'most_pixels' of level fast .* from 1 on")
             for value in (0, -5, 1.5, "many")
         ),
+        *(
+            ({"levels": [{**FIELDS["levels"][0], "scale": value}]}, "'scale' of level fast .* at most 1")
+            for value in (0, -0.5, 1.5, "half")
+        ),
         ({"files": {"../outside": "00"}}, "outside the package"),
         ({"files": {"gone.onnx": "00"}}, r"lacks gone\.onnx"),
     ],
