@@ -63,7 +63,7 @@ class Finisher:
 
     def __init__(self, finish: Finish) -> None:
         self.finish = finish
-        self._soft, self._without_detail, self._mean, self._enlarged, self._more = np.empty((5, 0, 0, 3), np.uint8)
+        self._soft, self._without_detail, self._mean, self._difference = np.empty((4, 0, 0, 3), np.uint8)
 
     def __call__(self, painted: np.ndarray, seen: np.ndarray, frame: np.ndarray, result: np.ndarray) -> None:
         """Write the painted picture of a frame as it is shown.
@@ -71,30 +71,39 @@ class Finisher:
         painted, and seen, what it was painted of: uint8 (h, w, 3); frame, of which that was seen, and result: uint8 (H,
         W, 3), the same size or a larger one.
         """
-        if painted.shape == result.shape:
-            self._soften(painted, result)
-        else:
-            if self._soft.shape != painted.shape:
-                self._soft = np.empty_like(painted)
-            self._soften(painted, self._soft)
-            _enlarge(self._soft, result)
-        if self.finish.softness and self.finish.keeps_detail:
-            self._add_detail(seen, frame, result)
+        if self._soft.shape != painted.shape or self._difference.shape != result.shape:
+            self._soft, self._without_detail, self._mean = np.empty((3, *painted.shape), np.uint8)
+            self._difference = np.empty_like(result)
+        keeps_detail, smaller = self.finish.softness and self.finish.keeps_detail, painted.shape != result.shape
+        soft = self._soft if smaller else result
+        self._soften(painted, soft)
+        if keeps_detail:
+            self._remove_detail(seen)
+        if keeps_detail and smaller:
+            self._add_enlarged(frame, result)
+        elif keeps_detail:
+            self._add_detail(frame, result)
+        elif smaller:
+            _enlarge(soft, result)
 
-    def _add_detail(self, seen: np.ndarray, frame: np.ndarray, result: np.ndarray) -> None:
-        """Add to a result what its frame has of detail: a pixel of it is lighter or darker, never both."""
-        if self._more.shape != frame.shape or self._mean.shape != seen.shape:
-            self._without_detail, self._mean = np.empty((2, *seen.shape), np.uint8)
-            self._enlarged, self._more = np.empty((2, *frame.shape), np.uint8)
+    def _remove_detail(self, seen: np.ndarray) -> None:
+        """From what was painted of a frame to what of it is painted over."""
         without, share = self._without_detail, self.finish.local_contrast
         self._soften(seen, without)
         if share:
             _mean_around(seen, self._mean)
             cv2.addWeighted(without, 1 - share, self._mean, share, 0, without)
-        if seen.shape != frame.shape:
-            without = _enlarge(without, self._enlarged)
-        cv2.add(result, cv2.subtract(frame, without, self._more), result)
-        cv2.subtract(result, cv2.subtract(without, frame, self._more), result)
+
+    def _add_detail(self, frame: np.ndarray, result: np.ndarray) -> None:
+        """Add to a result what its frame has of detail: a pixel of it is lighter or darker, never both."""
+        cv2.add(result, cv2.subtract(frame, self._without_detail, self._difference), result)
+        cv2.subtract(result, cv2.subtract(self._without_detail, frame, self._difference), result)
+
+    def _add_enlarged(self, frame: np.ndarray, result: np.ndarray) -> None:
+        """Add to a frame what was painted over it, enlarged: half of the difference fits into eight bits, and enlarging
+        is what takes the time."""
+        half = cv2.addWeighted(self._soft, 0.5, self._without_detail, -0.5, 128, self._soft)
+        cv2.addWeighted(frame, 1, _enlarge(half, self._difference), 2, -256, result)
 
     def _soften(self, picture: np.ndarray, result: np.ndarray) -> None:
         if self.finish.softness:
