@@ -47,6 +47,21 @@ def test_detail_of_the_frame_stays_while_what_was_painted_over_it_is_softened() 
     assert np.array_equal(result, small)
 
 
+def test_what_was_painted_over_a_smaller_frame_is_added_to_the_frame_enlarged() -> None:
+    random = np.random.default_rng(0)
+    frame = random.integers(0, 256, (32, 44, 3), np.uint8)
+    seen = cv2.resize(frame, (22, 16), interpolation=cv2.INTER_AREA)
+    result = np.empty_like(frame)
+    finish = Finisher(Finish(0.7, keeps_detail=True))
+    finish(seen, seen, frame, result)
+    assert np.array_equal(result, frame)
+    painted = random.integers(0, 256, seen.shape, np.uint8)
+    finish(painted, seen, frame, result)
+    over = cv2.GaussianBlur(painted, (3, 3), 0.7).astype(np.float32) - cv2.GaussianBlur(seen, (3, 3), 0.7)
+    expected = np.clip(frame + cv2.resize(over, (44, 32)), 0, 255)
+    assert np.abs(result - expected).max() <= 3
+
+
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_local_contrast_of_the_frame_is_added_to_what_was_painted(share: float) -> None:
     frame = np.full((64, 64, 3), 100, np.uint8)
