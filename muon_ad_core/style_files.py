@@ -2,7 +2,7 @@
 """Styles of the user's own: files of a few hundred bytes with the code that an engine's encoder made of a picture.
 
 They lie beside the engine package in the user's data folder, so that an engine that cannot be written, or is replaced
-by a newer one, keeps or refuses them knowingly. A code means something only to the engine version that made it.
+by a newer one, keeps or refuses them knowingly. A code means something only to engines that have the encoder it is of.
 """
 
 from __future__ import annotations
@@ -41,7 +41,12 @@ def style_path(package: EnginePackage, name: str) -> Path:
 
 def write_style(path: Path, package: EnginePackage, name: str, code: np.ndarray) -> None:
     """Write a style file; raises StyleError when the folder cannot be written."""
-    about = {"format": FORMAT, "name": name, "engine": package.name, "engine_version": package.version}
+    about = {
+        "format": FORMAT,
+        "name": name,
+        "engine": f"{package.name} {package.version}",
+        "encoder": _encoder(package),
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({"code": np.ascontiguousarray(code, np.float32)}, path, metadata=about)
@@ -59,19 +64,23 @@ def read_style(path: Path, package: EnginePackage) -> tuple[str, np.ndarray]:
         raise StyleError(f"{path} cannot be read as a style ({error}): make it again with muon-ad style add") from None
     if about.get("format") != FORMAT:
         raise StyleError(f"{path} is not a style file: make one with muon-ad style add")
-    made_for = f"{about.get('engine')} {about.get('engine_version')}"
-    if made_for != f"{package.name} {package.version}":
+    if about.get("encoder") != _encoder(package):
         raise StyleError(
-            f"style {path} was made for engine {made_for}, not for {package.name} {package.version}: "
-            "make it again from its picture with muon-ad style add"
+            f"style {path} was made for engine {about.get('engine')}, {package.name} {package.version} has another "
+            "encoder: make it again from its picture with muon-ad style add"
         )
     if code.shape != (package.manifest["code_length"],):
         raise StyleError(f"style {path} holds a code of another length: make it again with muon-ad style add")
     return about.get("name", path.stem), code.astype(np.float32)
 
 
+def _encoder(package: EnginePackage) -> str:
+    """Checksum of the package's encoder, which tells what its codes mean."""
+    return str(package.manifest["files"][package.manifest["encoder"]])
+
+
 def user_style_files(package: EnginePackage) -> list[Path]:
-    """The files in the user's folder, also those of other versions of the engine."""
+    """The files in the user's folder, also those that belong to other encoders."""
     try:
         return sorted(style_folder(package).glob(f"*{SUFFIX}"))
     except (OSError, RuntimeError):  # RuntimeError: a user without a home

@@ -64,11 +64,18 @@ def test_a_style_goes_into_a_package_of_ones_own(package: EnginePackage, picture
     assert EnginePackage.load(own).manifest["styles"] == package.manifest["styles"]
 
 
-def test_a_style_of_another_engine_version_is_refused(package: EnginePackage, tmp_path: Path) -> None:
-    old = dataclasses.replace(package, version="0.0.1")
+def test_a_style_of_another_version_is_used_where_the_encoder_is_the_same(package: EnginePackage) -> None:
+    older = dataclasses.replace(package, version="0.0.1")
+    write_style(style_path(package, "old"), older, "old", np.ones(package.manifest["code_length"], np.float32))
+    assert "old" in user_codes(package)
+
+
+def test_a_style_of_another_encoder_is_refused(package: EnginePackage) -> None:
+    files = {**package.manifest["files"], package.manifest["encoder"]: "0" * 64}
+    old = dataclasses.replace(package, version="0.0.1", manifest={**package.manifest, "files": files})
     path = style_path(package, "old")
     write_style(path, old, "old", np.zeros(package.manifest["code_length"], np.float32))
-    with pytest.raises(StyleError, match=r"was made for engine student 0\.0\.1, not for student .* make it again"):
+    with pytest.raises(StyleError, match=r"made for engine student 0\.0\.1, student .* another encoder: make it again"):
         read_style(path, package)
     assert "old" not in user_codes(package)
     assert "old" in user_codes(old)

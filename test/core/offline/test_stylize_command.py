@@ -128,13 +128,19 @@ def test_every_kind_of_picture_is_painted(tmp_path: Path, save: Callable[[Path],
     assert painted.shape == PHOTO.shape and painted.std() > 1  # 90 x 121: no multiple of anything
 
 
-def test_a_style_file_of_another_engine_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_style_file_goes_with_the_encoder_that_made_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     package = EnginePackage.load(find_engine("student"))
     source, style = write(tmp_path / "photo.png", PHOTO), tmp_path / "cat.safetensors"
     code = np.zeros(package.manifest["code_length"], np.float32)
-    write_style(style, dataclasses.replace(package, version="99.0.0"), "cat", code)
-    assert main(["stylize", str(source), "-s", str(style), "-o", str(tmp_path / "out.png")]) == 2
-    assert "was made for engine student 99.0.0" in capsys.readouterr().err
+    command = ["stylize", str(source), "-s", str(style), "-o", str(tmp_path / "out.png")]
+    newer = dataclasses.replace(package, version="99.0.0")
+    write_style(style, newer, "cat", code)
+    assert main(command) == 0
+    retrained = {**package.manifest, "files": {**package.manifest["files"], package.manifest["encoder"]: "0" * 64}}
+    write_style(style, dataclasses.replace(newer, manifest=retrained), "cat", code)
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert "was made for engine student 99.0.0" in told and "has another encoder" in told
 
 
 def test_frames_stand_on_an_even_grid() -> None:
