@@ -15,8 +15,8 @@ class LevelController(Generic[Step]):
 
     Starts at the best step. Three frames in danger (late, nearly late, or lost) within fifteen lower it by one, and so
     does a median of thirty frames above `median_share` of the deadline, but not below step number `median_floor`. After
-    a hold of frames in a row with a comfortable margin it is raised by one; a raise that fails soon doubles the hold,
-    so that it does not flicker between two neighbours.
+    a hold of frames in a row with a comfortable margin it is raised by one: soon, so that what disturbed a start does
+    not last; but a raise that fails doubles the hold, so that it does not flicker between two neighbours.
     """
 
     _WINDOW = 15
@@ -24,8 +24,9 @@ class LevelController(Generic[Step]):
     _MEDIAN_WINDOW = 30
     _DANGER = 0.85  # a frame that takes more than this share of its deadline is in danger
     _MARGIN = 0.7  # raise only while frames take less than this share of the deadline
-    _FIRST_HOLD = 150
+    _FIRST_HOLD = 60
     _LONGEST_HOLD = 4800
+    _PROOF = 300  # frames after which a raise has not failed
 
     def __init__(
         self, steps: Sequence[Step], deadline_ms: float, median_share: float = 1.0, median_floor: int = 0
@@ -58,13 +59,14 @@ class LevelController(Generic[Step]):
         Returns the step for the next frame.
         """
         self._dangers.extend([True] * min(lost, self._WINDOW))
+        slow = total_ms > self.median_share * self.deadline_ms
         self._dangers.append(total_ms > self._DANGER * self.deadline_ms)
-        self._slow.append(total_ms > self.median_share * self.deadline_ms)
-        calm = total_ms < self._MARGIN * self.deadline_ms and not lost
+        self._slow.append(slow)
+        calm = total_ms < self._MARGIN * self.deadline_ms and not slow and not lost
         self._calm = self._calm + 1 if calm else 0
         if self._since_raise is not None:
             self._since_raise += 1
-            if self._since_raise > self._FIRST_HOLD:  # the raise has proved itself
+            if self._since_raise > self._PROOF:
                 self._since_raise, self._hold = None, self._FIRST_HOLD
         in_danger = sum(self._dangers) >= self._DANGERS_TO_LOWER and self._index > 0
         too_slow = sum(self._slow) > self._MEDIAN_WINDOW // 2 and self._index > self._median_floor

@@ -32,6 +32,13 @@ def test_overload_lowers_and_relief_raises_again() -> None:
     assert simulate(controller, 1000, load=1.0)[-1] == "128"
 
 
+def test_what_disturbed_a_start_is_made_up_for_within_seconds() -> None:
+    controller = LevelController(LEVELS, 33.0)
+    assert simulate(controller, 30, load=5.0)[-1] == "64"
+    used = simulate(controller, 150, load=1.0)  # five seconds of a camera
+    assert used[-1] == "128"
+
+
 def test_one_late_frame_changes_nothing() -> None:
     controller = LevelController(LEVELS, 33.0)
     controller.update(500.0)
