@@ -37,6 +37,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     from muon_ad_core.stylize import Stylizer
 
     stylizer, finish = Stylizer(package), Finisher(finish_of(package))
+    stylizer.set_most_pixels(SIZE[0] * SIZE[1])  # by every level as it is
     found: dict[str, list[float]] = {name: [] for name in names}
     for file in PHOTOGRAPHS:
         photograph = cv2.resize(load_photograph(file), SIZE, interpolation=cv2.INTER_AREA)
