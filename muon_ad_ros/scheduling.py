@@ -68,8 +68,8 @@ SCHEDULER_PARAMETERS = (
     ParameterSpec(
         "style.median_share",
         0.45,
-        "Share of style's deadline that the median frame must keep; narrower levels are used until it does. 1: only late "
-        "frames count.",
+        "Share of style's deadline that the median frame must keep; narrower levels are used until it does. 1: only "
+        "late frames count.",
         minimum=0.05,
         maximum=1.0,
     ),
