@@ -15,7 +15,7 @@ from muon_ad_core.smoothing import SceneSmoother
 
 
 class FrameBuffers:
-    """Of a batch of frames (height, width, 3), which are painted at the size `painted` (height, width) or at their own.
+    """Of a batch of frames (height, width, 3), which are painted at the size `painted` (height, width).
 
     block: pixels along a side of the blocks that the network takes; grain: in grey levels, 0 for none; finish: of what
     was painted.

@@ -74,15 +74,13 @@ class Finisher:
         if self._soft.shape != painted.shape or self._difference.shape != result.shape:
             self._soft, self._without_detail, self._mean = np.empty((3, *painted.shape), np.uint8)
             self._difference = np.empty_like(result)
-        keeps_detail, smaller = self.finish.softness and self.finish.keeps_detail, painted.shape != result.shape
+        smaller = painted.shape != result.shape
         soft = self._soft if smaller else result
         self._soften(painted, soft)
-        if keeps_detail:
+        if self.finish.softness and self.finish.keeps_detail:
             self._remove_detail(seen)
-        if keeps_detail and smaller:
-            self._add_enlarged(frame, result)
-        elif keeps_detail:
-            self._add_detail(frame, result)
+            add = self._add_enlarged if smaller else self._add_detail
+            add(frame, result)
         elif smaller:
             _enlarge(soft, result)
 
