@@ -113,7 +113,7 @@ def compare(
     judged.summary = summarise(contenders, ledgers, further, warping)
     for name, ledger in ledgers.items():
         judged.samples |= {f"{measure}, {name}": values for measure, values in ledger.style.items()}
-        judged.samples |= {f"content, {name}": ledger.content, f"lattice, {name}": ledger.lattice}
+        judged.samples |= {f"{m}, {name}": getattr(ledger, m) for m in ("content", "lattice", "mesh")}
     judged.sheets.append(_sheet_of(pictures, painted, names, photographs[0][0]))
     judged.sheets += _close_ups(painted, names, [picture for _, picture in photographs])
     return judged

@@ -18,7 +18,7 @@ from muon_ad_core.bench.synthesis import judge
 from muon_ad_core.bench.synthesis_figures import Painted, style_at
 from muon_ad_core.metrics.distribution import FrechetScore
 from muon_ad_core.metrics.image import ssim
-from muon_ad_core.metrics.lattice import lattice
+from muon_ad_core.metrics.mesh import lattice, mesh
 from muon_ad_core.metrics.scores import art_fid
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Ledger:
     content: list[float] = field(default_factory=list)
     ssim: list[float] = field(default_factory=list)
     lattice: list[float] = field(default_factory=list)
+    mesh: list[float] = field(default_factory=list)
     style: dict[str, list[float]] = field(default_factory=dict)
     left: dict[str, list[float]] = field(default_factory=dict)
     equal: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class StyleJudge:
             ledger.content.append(found[name].content)
             ledger.ssim.append(float(ssim(pixels, photograph)))
             ledger.lattice.append(lattice(pixels))
+            ledger.mesh.append(mesh(pixels))
             if ledger.fid is not None:
                 ledger.fid.add_generated(pixels[None])
             for measure, distance in found[name].style.items():
@@ -119,7 +121,7 @@ def table(
         row |= {f"{measure}, left": fmean(values) for measure, values in ledger.left.items()}
         for measure, pairs in ledger.equal.items():
             row[f"{measure}, by Johnson's at equal content"] = _ratio([a for a, _ in pairs], [b for _, b in pairs])
-        row |= {"ssim": fmean(ledger.ssim), "lattice": fmean(ledger.lattice)}
+        row |= {"ssim": fmean(ledger.ssim), "lattice": fmean(ledger.lattice), "mesh": fmean(ledger.mesh)}
         if ledger.fid is not None:
             row[ledger.fid.label] = fid
             row[f"ArtFID-like {ledger.fid.label[3:]}"] = None if fid is None else art_fid(fmean(ledger.content), fid)
@@ -151,6 +153,7 @@ def summarise(
             warps = [by[name] / by[JOHNSON] for by in warping.values() if JOHNSON in by]
             summary[f"{key}_johnson{end}"] = fmean(warps) if warps else None
         summary[f"lattice{end}"] = fmean(ledger.lattice)
+        summary[f"mesh{end}"] = fmean(ledger.mesh)
         shipped = further.get(SHIPPED, ledgers)[contender.name]
         for key in (UNSEEN, REFINED_UNSEEN):
             other = further.get(key, {}).get(contender.name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Perceptual losses of the student: style moments, content structure, lattice and steadiness penalties."""
+"""Perceptual losses of the student: style moments, content structure, penalties of meshes and of flicker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from muon_ad_core.metrics.mesh import FAINT, LONGEST_PERIOD, NOTHING, STEP, SURROUNDINGS, WINDOW
 
 CELL, COARSE_FACTOR = 8, 16.0
 """Pixels along a cell whose mean colour must move with the scene, and how much that weighs beside single pixels."""
@@ -76,6 +78,27 @@ def lattice_penalty(picture: Tensor, cell: int = 8, cells: int = 6) -> Tensor:
     cut = cut.reshape(batch, channels, rows, cells, cell, columns, cells, cell)
     template = cut.mean(dim=(3, 6))
     return (template - template.mean(dim=(3, 5), keepdim=True)).square().mean(dim=(1, 2, 3, 4, 5))
+
+
+def mesh_penalty(picture: Tensor) -> Tensor:
+    """How far single frequencies stand out of those around them, (B,): `metrics.mesh.mesh` with a gradient.
+
+    picture (B, C, H, W), sides of at least 64. A network that draws strokes out of its input's grain by narrow filters
+    weaves a mesh wherever the picture is flat; brushes have no favourite frequency.
+    """
+    cut = picture.float().unfold(2, WINDOW, STEP).unfold(3, WINDOW, STEP).flatten(2, 3)
+    hann = torch.hann_window(WINDOW, periodic=False, device=picture.device)
+    weights = hann[:, None] * hann
+    spectrum = torch.fft.fft2((cut - cut.mean(dim=(3, 4), keepdim=True)) * weights)
+    power = spectrum.abs().square().sum(dim=1) / weights.square().sum() / WINDOW**2  # sums to the variance
+    frequency = torch.fft.fftfreq(WINDOW, device=picture.device)
+    counted = torch.hypot(frequency[:, None], frequency) > 1 / LONGEST_PERIOD
+    variance = (power * counted).sum(dim=(2, 3), keepdim=True)
+    usual = (power / (variance + FAINT)).mean(dim=1, keepdim=True)
+    wide = functional.pad(usual, (SURROUNDINGS // 2,) * 4, "circular")
+    surroundings = functional.avg_pool2d(wide, SURROUNDINGS, stride=1)
+    excess = (usual - surroundings) / (surroundings + NOTHING)
+    return excess[:, 0, counted].square().mean(dim=1)
 
 
 def shift_difference(first: Tensor, second: Tensor, shift: tuple[int, int]) -> Tensor:

@@ -24,6 +24,7 @@ from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_netwo
 from muon_ad_core.distill.losses import (
     content_distance,
     lattice_penalty,
+    mesh_penalty,
     shift_difference,
     tone_distance,
     total_variation,
@@ -44,15 +45,16 @@ class LossWeights:
     """Factors of the losses; what has the factor 0 is left out, except content, which is told at any rate.
 
     style: distribution of features, and their strength; content: instance-normalised features; tone: light and dark
-    of the picture; lattice: what repeats from cell to cell; steady: difference between two views of a moving camera;
-    variation: total variation; attention: a teacher's attention distillation, attention_content: of its queries,
-    relative to attention.
+    of the picture; lattice: what repeats from cell to cell; mesh: frequencies that stand out; steady: difference
+    between two views of a moving camera; variation: total variation; attention: a teacher's attention distillation,
+    attention_content: of its queries, relative to attention.
     """
 
     style: float = 20.0
     content: float = 8.0
     tone: float = 2.0
     lattice: float = 700.0
+    mesh: float = 8.0
     steady: float = 12.0
     variation: float = 0.02
     attention: float = 0.0
@@ -101,6 +103,8 @@ class PerceptualLosses:
             losses["tone"] = weights.tone * tone_distance(painted, pictures).mean()
         if weights.lattice:
             losses["lattice"] = weights.lattice * lattice_penalty(painted).mean()
+        if weights.mesh:
+            losses["mesh"] = weights.mesh * mesh_penalty(painted).mean()
         if weights.steady:
             losses["steady"] = weights.steady * shift_difference(painted[:half], painted[half:], views.shift).mean()
         if weights.variation:

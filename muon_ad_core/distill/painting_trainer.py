@@ -33,8 +33,8 @@ LEAST_RATE = 0.02
 """Share of the learning rate that is left at the end."""
 GRADIENT_NORM = 10.0
 OPTIMIZERS = ("muon", "adamw")
-LEAST_CROP = 48
-"""Pixels along a side: at half of it the feature network has hardly a position left."""
+LEAST_CROP = 64
+"""Pixels along a side: less shows no mesh, and at half of it the feature network has hardly a position left."""
 CONFLICT = -0.5
 """Cosine of two gradients below which the style's is projected."""
 Network = TypeVar("Network", bound=nn.Module)

@@ -27,7 +27,7 @@ OPTIONS = {
     "seed": "seed",
 }
 """Of ``muon-ad train student``, by the recipe's values that they set."""
-WEIGHTS = ("style", "content", "tone", "lattice", "steady", "variation", "attention")
+WEIGHTS = ("style", "content", "tone", "lattice", "mesh", "steady", "variation", "attention")
 """Losses whose weights are options."""
 NO_BREAK = "\N{NO-BREAK SPACE}"
 FLAGS = ("parts", "frozen_codes", "projection", "curriculum")

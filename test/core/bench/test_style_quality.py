@@ -14,7 +14,7 @@ from muon_ad_core.bench.result_file import read_document
 from muon_ad_core.bench.style_contenders import mixed
 from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.errors import EngineError
-from muon_ad_core.metrics.lattice import lattice
+from muon_ad_core.metrics.mesh import lattice, mesh
 
 RATIOS = ("swd_ratio_johnson", "style_ratio_johnson", "content_ratio_johnson", "warp_ratio_johnson",
           "frame_warp_ratio_johnson")  # fmt: skip
@@ -100,6 +100,20 @@ def test_a_mesh_is_told_from_a_photograph() -> None:
     assert lattice(meshed) > lattice(smooth) + 0.01
     with pytest.raises(ValueError, match="48 x 48"):
         lattice(smooth[:40])
+
+
+@pytest.mark.parametrize("period", [(5.1, 0.0), (4.8, -5.2), (0.0, 11.0)])
+def test_a_mesh_of_any_period_is_told_from_grain(period: tuple[float, float]) -> None:
+    random = np.random.default_rng(0)
+    grain = random.normal(128, 12, (128, 160, 3))
+    rows, columns = np.mgrid[:128, :160]
+    phase = sum(2 * np.pi * place / length for place, length in zip((rows, columns), period) if length)
+    woven = grain + 6 * np.cos(phase)[..., None]
+    assert mesh(np.full((64, 64, 3), 90, np.uint8)) < 1e-9
+    assert mesh(grain.astype(np.uint8)) < 0.2
+    assert mesh(woven.astype(np.uint8)) > 2 * mesh(grain.astype(np.uint8))
+    with pytest.raises(ValueError, match="64 x 64"):
+        mesh(grain[:40].astype(np.uint8))
 
 
 def test_a_share_of_a_picture_is_mixed_in() -> None:

@@ -10,12 +10,15 @@ from muon_ad_core.distill.losses import (  # noqa: E402
     Moments,
     content_distance,
     lattice_penalty,
+    mesh_penalty,
     moment_distance,
     moments,
     shift_difference,
     tone_distance,
     total_variation,
 )
+from muon_ad_core.distill.pictures import to_tensor  # noqa: E402
+from muon_ad_core.metrics.mesh import mesh  # noqa: E402
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -61,6 +64,18 @@ def test_lattice_penalty_sees_what_repeats_and_nothing_else() -> None:
     assert torch.allclose(lattice_penalty(repeated), variance[None], rtol=1e-4)
     assert lattice_penalty(torch.full((1, 3, 96, 96), 0.7)).item() < 1e-10
     assert lattice_penalty(noise(1, 3, 96, 96)).item() < variance / 20
+
+
+def test_mesh_penalty_is_the_measure_with_a_gradient() -> None:
+    rows, columns = np.mgrid[:96, :128]
+    woven = np.random.default_rng(0).normal(128, 12, (96, 128, 3)) + 9 * np.cos(rows / 0.8 + columns)[..., None]
+    picture = woven.astype(np.uint8)
+    found = to_tensor([picture]).requires_grad_()
+    penalty = mesh_penalty(found)
+    assert penalty.item() == pytest.approx(mesh(picture), rel=1e-3)
+    (gradient,) = torch.autograd.grad(penalty.sum(), found)
+    assert mesh_penalty(found - 0.2 * gradient / gradient.abs().max()).item() < penalty.item()
+    assert mesh_penalty(torch.full((1, 3, 64, 64), 0.7)).item() < 1e-6
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, 5), (7, 0)])

@@ -179,7 +179,7 @@ def test_codes_of_another_shape_are_refused(network: StyledStudent) -> None:
         (["--prune", "0.4", "--start", "student", "--prune-method", "best"], "unknown pruning method"),
         (["--start", "student", "--width", "64"], "leave out --width"),
         (["--codes", "student"], "--start PACKAGE"),
-        (["--crop", "40"], "at least 48 pixels, not 40"),
+        (["--crop", "40"], "at least 64 pixels, not 40"),
         (["--start", "student", "--start-level", "tiny"], "tiny"),
         (["--shipped-share", "2"], "--shipped-share must be from 0 to 1"),
     ],
