@@ -20,14 +20,15 @@ class FrameBuffers:
     block: pixels along a side of the blocks that the network takes; grain: in grey levels, 0 for none; finish: of what
     was painted.
 
-    frames: as they came, RGB; seen: what is painted of them; packed: the network's input; outputs: what is returned;
-    smoother: of a single frame's sequence; finisher: of all of them, one after the other.
+    size: that at which they are painted; frames: as they came, RGB; seen: what is painted of them; packed: the network's
+    input; outputs: what is returned; smoother: of a single frame's sequence; finisher: of all of them, one after the
+    other.
     """
 
     def __init__(
         self, count: int, height: int, width: int, painted: tuple[int, int], block: int, grain: float, finish: Finish
     ) -> None:
-        self._block, self._size = block, painted
+        self._block, self.size = block, painted
         rows, columns = whole_cells(*painted)
         self.packed = np.zeros((count, rows // block, columns // block, 3 * block * block), np.uint8)
         self.outputs = [np.empty((height, width, 3), np.uint8) for _ in range(count)]
@@ -43,15 +44,15 @@ class FrameBuffers:
         """Frames of any strides and of one encoding."""
         self.frames = list(self._as_rgb(frames, encoding))
         self.seen = self.frames
-        if self._size != self.frames[0].shape[:2]:
+        if self.size != self.frames[0].shape[:2]:
             self.seen = [
-                cv2.resize(frame, self._size[::-1], dst=smaller, interpolation=cv2.INTER_AREA)
+                cv2.resize(frame, self.size[::-1], dst=smaller, interpolation=cv2.INTER_AREA)
                 for frame, smaller in zip(self.frames, self._smaller)
             ]
 
     def pack(self, index: int, row: int, column: int) -> None:
         """Write a frame into `packed`, with the grain of its place in the scene, in painted pixels."""
-        height, width = self._size
+        height, width = self.size
         inside = self._whole[:height, :width]
         if self._grain is None:
             np.copyto(inside, self.seen[index])
@@ -63,15 +64,15 @@ class FrameBuffers:
     def unpack(self, painted: np.ndarray, block: int) -> np.ndarray:
         """What was painted of one frame in blocks, (1, rows, columns, channels), as a picture; valid until the next."""
         unpack(painted, self._painted, block)
-        return self._painted[: self._size[0], : self._size[1]]
+        return self._painted[: self.size[0], : self.size[1]]
 
     def scene(self, index: int) -> np.ndarray:
         """What tells of a frame as a whole; of a tiny one, with what was filled in around it."""
-        if min(self._size) >= MULTIPLE:
+        if min(self.size) >= MULTIPLE:
             return self.seen[index]
         scene = np.zeros_like(self._whole)
-        scene[: self._size[0], : self._size[1]] = self.seen[index]
-        fill_beyond(scene, *self._size)
+        scene[: self.size[0], : self.size[1]] = self.seen[index]
+        fill_beyond(scene, *self.size)
         return scene
 
     def _as_rgb(self, frames: Sequence[np.ndarray], encoding: str) -> Iterator[np.ndarray]:

@@ -49,6 +49,14 @@ class SceneSmoother:
         """The next frame begins a new sequence."""
         self._has_previous = False
 
+    def go_on_from(self, other: SceneSmoother) -> None:
+        """The next frame continues the sequence of `other`, whose frames have another size."""
+        self._has_previous = other._has_previous
+        if self._has_previous:
+            _resized(other._previous, self._previous)
+            _resized(other._previous_small, self._previous_small)
+            _resized(other._previous_grey, self._previous_grey)
+
     def follow(self, frame: np.ndarray) -> tuple[float, float]:
         """Take in the next frame, RGB uint8; pixels (x, y) by which the scene has moved since the one before."""
         cv2.resize(frame, self._half.shape[1::-1], dst=self._half, interpolation=cv2.INTER_AREA)
@@ -116,6 +124,12 @@ class SceneSmoother:
         share = y - np.floor(y)
         cv2.addWeighted(across[above], share, across[below], 1 - share, 0, dst=moved)
         return self._moved
+
+
+def _resized(picture: np.ndarray, result: np.ndarray) -> None:
+    shrinks = picture.shape[0] > result.shape[0]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    cv2.resize(picture, result.shape[1::-1], dst=result, interpolation=interpolation)
 
 
 def _neighbours(motion: float, length: int) -> tuple[slice, slice, slice]:

@@ -240,9 +240,18 @@ class Stylizer:
         if painted not in self._buffers:
             self._buffers[painted] = FrameBuffers(*size, painted, self._level.input_block, self._grain, self._finish)
         if painted != self._painted:
-            self._painted = painted
-            self._forget_previous()
+            self._change_painted_size(painted)
         return self._buffers[painted]
+
+    def _change_painted_size(self, painted: tuple[int, int]) -> None:
+        """Frames of one size go on being painted at another: what was painted before fades, it does not jump."""
+        before, self._painted = self._buffers.get(self._painted), painted
+        if before is None:
+            self._forget_previous()
+            return
+        self._buffers[painted].smoother.go_on_from(before.smoother)
+        scale = painted[0] / before.size[0]
+        self._place = self._place[0] * scale, self._place[1] * scale
 
     def _infer(self, buffers: FrameBuffers, scenes: Iterable[np.ndarray]) -> np.ndarray:
         """Run the network on packed frames; scenes: what each is a piece of."""

@@ -147,6 +147,21 @@ def test_smoothing_calms_strokes_of_a_moving_scene_and_leaves_its_detail(stylize
     assert still_sharp > 0.8 * sharp
 
 
+def test_the_picture_fades_where_a_level_paints_at_another_size(stylizer: Stylizer, photo: np.ndarray) -> None:
+    def after_a_change(smoothing: float) -> list[float]:
+        """What is painted in the frames after it differs by so much from what was painted before it."""
+        stylizer.set_temporal_smoothing(smoothing)
+        stylizer.set_level("fine")
+        before = [stylizer.run(photo).copy() for _ in range(12)][-1]
+        stylizer.set_level("light")
+        return [difference(stylizer.run(photo), before) for _ in range(12)]
+
+    jump, fading = after_a_change(0.0), after_a_change(0.6)
+    assert fading[0] < 0.6 * jump[0]
+    assert fading == sorted(fading)
+    assert fading[-1] > 0.9 * jump[-1]
+
+
 def test_nothing_is_kept_of_another_scene(stylizer: Stylizer, photo: np.ndarray) -> None:
     stylizer.set_temporal_smoothing(0.0)
     other = np.ascontiguousarray(255 - photo)
