@@ -20,7 +20,7 @@ class FrameBuffers:
     block: pixels along a side of the blocks that the network takes; grain: in grey levels, 0 for none; finish: of what
     was painted.
 
-    size: that at which they are painted; frames: as they came, RGB; seen: what is painted of them; packed: the network's
+    size: at which they are painted; frames: as they came, RGB; seen: what is painted of them; packed: the network's
     input; outputs: what is returned; smoother: of a single frame's sequence; finisher: of all of them, one after the
     other.
     """

@@ -35,7 +35,9 @@ from muon_ad_core.bench.style_judging import (
     UNSEEN,
     Ledger,
     StyleJudge,
+    by_style,
     describe,
+    describe_styles,
     summarise,
     table,
 )
@@ -91,6 +93,7 @@ def compare(
     contenders += [palette(pictures), photograph_itself()]
     judged, names = Comparison(), [contender.name for contender in contenders]
     ledgers, painted = _paint_all(contenders, photographs, pictures, network)
+    styles = by_style(ledgers, list(pictures), len(photographs))
     further: dict[str, Mapping[str, Ledger]] = {}
     if args.unseen is not None:
         levels = [*our_levels(stylizer, stylizer.levels())]
@@ -98,13 +101,20 @@ def compare(
             further[SHIPPED], _ = _paint_all(levels, photographs, every, network)
         for how, others in _unseen_styles(args, stylizer, len(every)).items():
             further[how], seen_painted = _paint_all(levels, photographs, others, network)
+            styles |= by_style(further[how], list(others), len(photographs))
             judged.sheets.append(_sheet_of(others, seen_painted, [each.name for each in levels], photographs[0][0]))
     painters = [*map(frame_by_frame, contenders), *smoothed_levels(stylizer, contenders, args.smoothing)]
     warping = _flicker(args, painters, list(pictures))
     rows = table(ledgers, warping)
     further_rows = {how: table(ledgers, {}) for how, ledgers in further.items()}
-    judged.results = {"contenders": rows, "further_styles": further_rows, "warping_errors": warping}
+    judged.results = {
+        "contenders": rows,
+        "further_styles": further_rows,
+        "by_style": styles,
+        "warping_errors": warping,
+    }
     judged.text = [f"{len(pictures)} of {len(shipped)} styles, {len(photographs)} photographs", *describe(rows)]
+    judged.text += ["", *describe_styles(styles, [each.name for each in our_levels(stylizer, stylizer.levels())])]
     judged.text += ["", *_describe_smoothed(warping)]
     if args.references:
         references = _references(args, contenders, photographs, pictures, network)

@@ -130,6 +130,21 @@ def table(
     return rows
 
 
+def by_style(
+    ledgers: Mapping[str, Ledger], styles: Sequence[str], photographs: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Means over the photographs of each style, which were painted one style after the other, by contender."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for number, style in enumerate(styles):
+        own = slice(number * photographs, (number + 1) * photographs)
+        found[style] = {
+            name: {"content": fmean(ledger.content[own]), "mesh": fmean(ledger.mesh[own])}
+            | {f"{measure}, left": fmean(values[own]) for measure, values in ledger.left.items()}
+            for name, ledger in ledgers.items()
+        }
+    return found
+
+
 def summarise(
     contenders: Sequence[Contender],
     ledgers: Mapping[str, Ledger],
@@ -159,6 +174,14 @@ def summarise(
             other = further.get(key, {}).get(contender.name)
             summary[f"{key}_ratio{end}"] = _ratio(other.left[SWD], shipped.left[SWD]) if other else None
     return summary
+
+
+def describe_styles(styles: Mapping[str, Mapping[str, Mapping[str, float]]], names: Sequence[str]) -> list[str]:
+    """For a terminal: how much of the distance of patches is left in each style, contenders of `names` in columns."""
+    lines = [f"{f'{SWD}, left':50}" + "".join(f"{name:>16}" for name in names)]
+    for style, found in styles.items():
+        lines.append(f"{style:50}" + "".join(f"{found[name][f'{SWD}, left']:>16.4g}" for name in names))
+    return lines
 
 
 def describe(rows: Mapping[str, Mapping[str, float | None]]) -> list[str]:

@@ -20,7 +20,7 @@ RATIOS = ("swd_ratio_johnson", "style_ratio_johnson", "content_ratio_johnson", "
           "frame_warp_ratio_johnson")  # fmt: skip
 
 
-OTHERS = ("lattice", "unseen_ratio", "refined_unseen_ratio")
+OTHERS = ("lattice", "mesh", "unseen_ratio", "refined_unseen_ratio")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,11 @@ def test_peers_are_compared_at_equal_content(shipped: list[str], tmp_path: Path)
     assert rows["photograph"]["content"] == 0 and rows["photograph"]["ssim"] == pytest.approx(1)
     assert rows["photograph"]["sliced_wasserstein, left"] == pytest.approx(1)
     assert rows["palette"]["sliced_wasserstein, left"] < 1
+    styles = document["results"]["by_style"]
+    assert set(styles) == {*shipped[:2], "one", "two", "one refined", "two refined"}
+    for measure in ("content", "mesh", "sliced_wasserstein, left"):
+        means = [styles[style]["Johnson"][measure] for style in shipped[:2]]
+        assert np.mean(means) == pytest.approx(rows["Johnson"][measure]) and means[0] != means[1]
     assert len(list((tmp_path / "sheets").glob("*.jpg"))) == len(document["pictures"]) > 2
 
 
