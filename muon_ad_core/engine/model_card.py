@@ -62,8 +62,8 @@ A style is a code of {fields["code_length"]} numbers.
 {training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
 pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
 pixels, with faint grain. Loss: sliced Wasserstein distance of SqueezeNet 1.1's features and their strength, at full and
-at half size (style), its instance-normalised features (content), light and dark of the picture, a lattice penalty, and
-the difference between shifted views (steadiness){_further(training)}.
+at half size (style), its instance-normalised features (content), light and dark of the picture, {_penalties(training)},
+and the difference between shifted views (steadiness){_further(training)}.
 {training["data_note"] or "Where the pictures come from was not noted."}
 No picture is part of the package. `weights.safetensors` (float16) lets the training go on.
 
@@ -111,6 +111,10 @@ def _command(training: Mapping[str, Any], ship: str) -> str:
         "    muon-ad train student --photos DIR --styles DIR --extra-styles DIR --features squeezenet1_1.safetensors"
     )
     return " \\\n".join([first, f"        --run DIR --ship {ship}", *lines])
+
+
+def _penalties(training: Mapping[str, Any]) -> str:
+    return "penalties of a lattice and of a mesh" if training["weights"].get("mesh") else "a lattice penalty"
 
 
 def _further(training: Mapping[str, Any]) -> str:
