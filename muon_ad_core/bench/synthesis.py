@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from muon_ad_core.bench.benchmark import Measurement, Picture
+    from muon_ad_core.bench.kept_pairs import KeptPairs
     from muon_ad_core.bench.picture_pairs import NamedPicture
     from muon_ad_core.bench.synthesis_figures import Painted, PairResult
     from muon_ad_core.bench.synthesis_methods import Method
@@ -52,12 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 (safetensors): adds style distance, LPIPS for "
                         "SSIM, and the reference")  # fmt: skip
     parser.add_argument("--sheet", type=Path, metavar="PICTURE", help="write the contact sheet, too")
+    parser.add_argument("--run", type=Path, metavar="FOLDER", dest="run_folder", help="keep every pair's figures "
+                        "there: the same command goes on where it stopped, also for more pairs")  # fmt: skip
 
 
 def measure(args: argparse.Namespace) -> Measurement:
     """Measure; raises a UserError when pictures, teacher or weights cannot be read."""
     from muon_ad_core.bench.benchmark import LOWER, Measurement, Series
     from muon_ad_core.bench.inputs import describe_input
+    from muon_ad_core.bench.kept_pairs import KeptPairs
     from muon_ad_core.bench.picture_pairs import CONTENTS, STYLES, evenly_chosen, mixed_pairs, named_pictures
     from muon_ad_core.bench.synthesis_figures import at_equal_content, summarise, table
     from muon_ad_core.distill.picture_files import check_writable, write_rgb
@@ -78,18 +82,19 @@ def measure(args: argparse.Namespace) -> Measurement:
     pairs = mixed_pairs(contents, styles)[: QUICK_PAIRS if args.quick else args.pairs or None]
     controls = 1 if args.quick else args.controls
     methods = choose_methods(teacher, args.size, args.steps, controls, args.weights, args.patch_weight)
-    results, rows = compare(methods, pairs, args.size, network, lambda line: print(line, flush=True))
+    settings = {
+        "teacher": teacher.name, "size": args.size, "steps": args.steps, "content": _content_measure(network),
+        "weights": args.weights.name if args.weights else None, "patch_weight": args.patch_weight,
+        "strengths": {method.name: list(method.strengths) for method in methods},
+    }  # fmt: skip
+    kept = KeptPairs(args.run_folder, settings) if args.run_folder is not None else None
+    results, rows = compare(methods, pairs, args.size, network, lambda line: print(line, flush=True), kept)
     figures = table(results, OURS)
     measures = list(results[0].unchanged.style)
     sheet = draw_sheet(rows[:SHEET_ROWS])
     if args.sheet is not None:
         write_rgb(args.sheet, sheet)
-    config = {
-        "teacher": teacher.name, "pairs": len(pairs), "photographs": len(contents), "styles": len(styles),
-        "size": args.size, "steps": args.steps, "content": _content_measure(network),
-        "weights": args.weights.name if args.weights else None, "patch_weight": args.patch_weight,
-        "strengths": {method.name: list(method.strengths) for method in methods},
-    }  # fmt: skip
+    config = {"pairs": len(pairs), "photographs": len(contents), "styles": len(styles), **settings}
     samples = {
         f"{measure}, {name}": Series("", [values], LOWER)
         for measure in measures
@@ -137,32 +142,51 @@ def compare(
     size: int,
     network: PerceptualNetwork | None,
     report: Callable[[str], None] = lambda line: None,
+    kept: KeptPairs | None = None,
 ) -> tuple[list[PairResult], list[list[NDArray[np.uint8]]]]:
-    """Paint every pair by every method at every strength.
+    """Paint every pair by every method at every strength, but those that are `kept` from an earlier run.
 
     Returns the figures, and for every pair a row of pictures: photograph, style, and each method's at middle strength.
     """
-    from muon_ad_core.bench.synthesis_figures import PairResult
     from muon_ad_core.engine.frames import central_square
 
     results, rows = [], []
     for (content_name, photograph), (style_name, painting) in pairs:
-        content, style = central_square(photograph, size), central_square(painting, size)
-        painted: dict[str, list[Painted]] = {}
-        row = [content, style]
-        for method in methods:
-            pictures, painted[method.name] = [], []
-            for strength in method.strengths:
-                began = time.perf_counter()
-                pictures.append(method.paint(content, style, strength))
-                seconds = time.perf_counter() - began
-                painted[method.name].append(judge(pictures[-1], content, style, network, strength, seconds))
-            row.append(pictures[len(pictures) // 2])
         name = f"{content_name} as {style_name}"
-        results.append(PairResult(name, judge(content, content, style, network), painted))
-        rows.append(row)
+        found = kept.find(name) if kept is not None else None
+        if found is None:
+            found = _paint_pair(
+                name, methods, central_square(photograph, size), central_square(painting, size), network
+            )
+            if kept is not None:
+                kept.keep(*found)
+        results.append(found[0])
+        rows.append(found[1])
         report(f"{len(results)} of {len(pairs)}: {name}")
     return results, rows
+
+
+def _paint_pair(
+    name: str,
+    methods: Sequence[Method],
+    content: NDArray[np.uint8],
+    style: NDArray[np.uint8],
+    network: PerceptualNetwork | None,
+) -> tuple[PairResult, list[NDArray[np.uint8]]]:
+    """Figures and row of one pair."""
+    from muon_ad_core.bench.synthesis_figures import PairResult
+
+    painted: dict[str, list[Painted]] = {}
+    row = [content, style]
+    for method in methods:
+        pictures, painted[method.name] = [], []
+        for strength in method.strengths:
+            began = time.perf_counter()
+            pictures.append(method.paint(content, style, strength))
+            seconds = time.perf_counter() - began
+            painted[method.name].append(judge(pictures[-1], content, style, network, strength, seconds))
+        row.append(pictures[len(pictures) // 2])
+    return PairResult(name, judge(content, content, style, network), painted), row
 
 
 def judge(

@@ -111,6 +111,27 @@ def test_the_benchmark_paints_every_pair_by_every_method(arguments: argparse.Nam
     assert document["pictures"][0]["caption"].startswith("Columns: photograph, style, teacher")
 
 
+def test_a_run_goes_on_where_it_stopped(
+    arguments: argparse.Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments.controls, arguments.run_folder, arguments.pairs = 0, tmp_path / "run", 2
+    paint, painted = synthesis._paint_pair, []
+    monkeypatch.setattr(synthesis, "_paint_pair", lambda name, *rest: painted.append(name) or paint(name, *rest))
+    first = synthesis.measure(arguments)
+    assert len(painted) == 2
+    arguments.pairs = 0
+    whole = synthesis.measure(arguments)
+    assert len(painted) == len(set(painted)) == 4
+    assert whole.results["pairs"][:2] == first.results["pairs"]
+    assert cv2.imread(str(arguments.sheet)).shape == (4 * 68, 4 * 68, 3)
+    (arguments.run_folder / f"{painted[3]}.json").write_text("{", encoding="utf-8")  # broken off
+    again = synthesis.measure(arguments)
+    assert painted[4:] == [painted[3]] and len(again.results["pairs"]) == 4
+    arguments.steps = 3
+    with pytest.raises(ParameterError, match="other settings"):
+        synthesis.measure(arguments)
+
+
 def test_wrong_options_are_refused(arguments: argparse.Namespace) -> None:
     arguments.photos = 0
     with pytest.raises(ParameterError, match="--photos"):
