@@ -96,9 +96,11 @@ def test_a_killed_node_is_named_and_started_again() -> None:
 
 
 def test_no_process_gets_the_participant_id_of_another_nor_soon_that_of_one_that_ended(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(node_process, "HEALTHY", 0.0)
+    # Ports that killed nodes of other tests left would leave too few ids.
+    monkeypatch.setattr(participants, "SHARED_MEMORY", tmp_path)
     say_profile = f"import os\nprint('profile', os.environ['{PROFILE_VARIABLES[0]}'], flush=True)\n"
     starter, output = make_starter({"camera": say_profile + STEADY_NODE, "detector": say_profile + STEADY_NODE})
     starter.start()
