@@ -21,7 +21,7 @@ from muon_ad_core.errors import ParameterError
 
 SETTINGS = "settings.json"
 Row = list[NDArray[np.uint8]]
-"""Square pictures of one size."""
+"""Square pictures of one size: photograph, style, and what was painted."""
 
 
 class KeptPairs:
@@ -36,8 +36,8 @@ class KeptPairs:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
-    def find(self, pair: str) -> tuple[PairResult, Row] | None:
-        """Figures and row of a pair, None where it was not measured or its files are damaged."""
+    def find(self, pair: str, content: NDArray[np.uint8], style: NDArray[np.uint8]) -> tuple[PairResult, Row] | None:
+        """Figures and row of a pair, None where it was not measured, of other pictures, or its files are damaged."""
         figures, sheet = self._files(pair)
         try:
             values = json.loads(figures.read_text(encoding="utf-8"))
@@ -45,10 +45,11 @@ class KeptPairs:
             result = PairResult(values["pair"], Painted(**values["unchanged"]), painted)
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        row = read_picture(sheet)
-        if row is None:
+        whole = read_picture(sheet)
+        if whole is None:
             return None
-        return result, [np.ascontiguousarray(each) for each in np.split(row, row.shape[1] // row.shape[0], axis=1)]
+        row = [np.ascontiguousarray(each) for each in np.split(whole, whole.shape[1] // whole.shape[0], axis=1)]
+        return (result, row) if np.array_equal(row[:2], [content, style]) else None
 
     def keep(self, result: PairResult, row: Sequence[NDArray[np.uint8]]) -> None:
         """Write a pair; its figures last, so that a broken off one is measured again."""

@@ -153,11 +153,10 @@ def compare(
     results, rows = [], []
     for (content_name, photograph), (style_name, painting) in pairs:
         name = f"{content_name} as {style_name}"
-        found = kept.find(name) if kept is not None else None
+        content, style = central_square(photograph, size), central_square(painting, size)
+        found = kept.find(name, content, style) if kept is not None else None
         if found is None:
-            found = _paint_pair(
-                name, methods, central_square(photograph, size), central_square(painting, size), network
-            )
+            found = _paint_pair(name, methods, content, style, network)
             if kept is not None:
                 kept.keep(*found)
         results.append(found[0])

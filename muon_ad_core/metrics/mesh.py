@@ -42,7 +42,8 @@ def mesh(picture: NDArray[Any]) -> float:
     """How far single frequencies stand out of those around them: mean squared excess of their power; >= 0.
 
     picture: (H, W, C) uint8, at least 64 x 64. Periods up to 16 pixels count, in any direction; windows count alike,
-    whatever their contrast, so that what all of them have in common shows. Photographs and paintings have .08 to .16.
+    whatever their contrast, so that what all of them have in common shows. Photographs have some .07 to .16, small
+    ones the more.
     Raises ValueError for a smaller picture.
     """
     if min(picture.shape[:2]) < WINDOW:

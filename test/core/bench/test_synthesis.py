@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -127,6 +128,9 @@ def test_a_run_goes_on_where_it_stopped(
     (arguments.run_folder / f"{painted[3]}.json").write_text("{", encoding="utf-8")  # broken off
     again = synthesis.measure(arguments)
     assert painted[4:] == [painted[3]] and len(again.results["pairs"]) == 4
+    shutil.copy(arguments.styles / "1.png", arguments.styles / "0.png")  # another picture of the same name
+    synthesis.measure(arguments)
+    assert sorted(painted[5:]) == ["0 as 0", "1 as 0"]
     arguments.steps = 3
     with pytest.raises(ParameterError, match="other settings"):
         synthesis.measure(arguments)
