@@ -75,10 +75,10 @@ Train again:
 {metrics}
 
 ## Limits
-Colours and strokes follow the picture of the style; large forms do not. From close up a fine mesh shows in some styles,
-as of canvas. Pictures that were not trained as styles (`load_style`) give their palette and contrast more than their
-strokes, unless they are refined (`muon-ad style add --refine`). Text and small faces are not kept readable. Frames are
-expected to be ordinary camera pictures; strong sensor noise is painted, too.
+Colours and strokes follow the picture of the style; large forms do not. Twice enlarged, rows of small dots show in the
+sky of some styles. Pictures that were not trained as styles (`load_style`) give their palette and contrast more than
+their strokes, unless they are refined (`muon-ad style add --refine`). Text and small faces are not kept readable. Frames
+are expected to be ordinary camera pictures; strong sensor noise is painted, too.
 """
 
 
