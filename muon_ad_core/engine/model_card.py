@@ -77,8 +77,8 @@ Train again:
 ## Limits
 Colours and strokes follow the picture of the style; large forms do not. Twice enlarged, rows of small dots show in the
 sky of some styles. Pictures that were not trained as styles (`load_style`) give their palette and contrast more than
-their strokes, unless they are refined (`muon-ad style add --refine`). Text and small faces are not kept readable. Frames
-are expected to be ordinary camera pictures; strong sensor noise is painted, too.
+their strokes, unless they are refined (`muon-ad style add --refine`). Text and small faces are not kept readable.
+Frames are expected to be ordinary camera pictures; strong sensor noise is painted, too.
 """
 
 
