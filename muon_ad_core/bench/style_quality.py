@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from muon_ad_core.bench.engine import read_size
 from muon_ad_core.errors import ParameterError
+from muon_ad_core.metrics.mesh import WINDOW
 
 if TYPE_CHECKING:
     from muon_ad_core.bench.benchmark import Measurement, Picture
@@ -56,7 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args: argparse.Namespace) -> Measurement:
     """Measure; raises a UserError when the engine, pictures or weights cannot be read."""
     from muon_ad_core.bench.benchmark import HIGHER, LOWER, NEITHER, Measurement, Series
-    from muon_ad_core.bench.engine import read_size
     from muon_ad_core.bench.inputs import describe_input
     from muon_ad_core.bench.picture_pairs import evenly_chosen, named_pictures
     from muon_ad_core.engine.package import EnginePackage, find_engine
@@ -144,6 +145,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ParameterError(f"--smoothing must be from 0 to 1, not {args.smoothing:g}")
     if args.styles is not None and args.weights is None:
         raise ParameterError("--styles needs --weights, which tell how much of a photograph is left")
+    if args.styles is not None and min(read_size(args.size)) < WINDOW:
+        raise ParameterError(f"--size must be at least {WINDOW}x{WINDOW} with --styles, not {args.size}")
     if args.styles is None:
         given = [name for name in ("unseen", "johnson", "clip", "references", "teacher") if getattr(args, name)]
         if given:

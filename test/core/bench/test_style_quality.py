@@ -85,6 +85,7 @@ def test_peers_are_compared_at_equal_content(shipped: list[str], tmp_path: Path)
     [
         (["--engine", "no_such_engine"], "no_such_engine"),
         (["--styles", "folder"], "--styles needs --weights"),
+        (["--styles", "folder", "--weights", "file", "--size", "60x480"], "--size must be at least 64x64"),
         (["--johnson", "folder"], "--johnson needs --styles"),
         (["--count", "0"], "--count must be at least 1"),
         (["--smoothing", "2"], "--smoothing must be from 0 to 1"),
