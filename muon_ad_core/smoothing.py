@@ -44,6 +44,8 @@ class SceneSmoother:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._moved_by = (0.0, 0.0)
         self._has_previous = False
+        self.another_scene = False
+        """Whether the frame that was taken in last shows another scene than the one before."""
 
     def forget(self) -> None:
         """The next frame begins a new sequence."""
@@ -63,9 +65,11 @@ class SceneSmoother:
         cv2.resize(self._half, self._small.shape[1::-1], dst=self._small, interpolation=cv2.INTER_AREA)
         cv2.cvtColor(self._small, cv2.COLOR_RGB2GRAY, dst=self._grey)
         self._moved_by = self._motion() if self._has_previous else (0.0, 0.0)
+        self.another_scene = False
         if self._has_previous:
             self._find_changed(*self._moved_by)
-            if cv2.mean(self._changed)[0] > 255 * ANOTHER_SCENE:
+            self.another_scene = cv2.mean(self._changed)[0] > 255 * ANOTHER_SCENE
+            if self.another_scene:
                 self._moved_by = (0.0, 0.0)
                 self._changed[:] = 255
         self._small, self._previous_small = self._previous_small, self._small

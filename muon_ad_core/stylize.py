@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frame in, frame out: an engine package with a style code, blending, strength, levels and temporal smoothing."""
+"""Frame in, frame out: an engine package with a style, blending, strength, levels, palette and temporal smoothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.engine.self_check import check_graph
 from muon_ad_core.errors import EngineError, ParameterError, StyleError
 from muon_ad_core.frame_buffers import FrameBuffers
-from muon_ad_core.style_files import shipped_codes, user_codes
+from muon_ad_core.palette import USUAL_SHARE, Palette, PaletteMatcher
+from muon_ad_core.style_files import Style, shipped_styles, user_styles
 
 
 class Stylizer:
@@ -52,7 +53,7 @@ class Stylizer:
         self._encoder_size = int(package.manifest["encoder_size"])
         self._context = load_context(package)
         self._finish, self._grain = finish_of(package), grain_of(package)
-        self._codes: dict[str, np.ndarray] = user_codes(package) | shipped_codes(package)
+        self._styles: dict[str, Style] = user_styles(package) | shipped_styles(package)
         self._lock = threading.Lock()
         self._buffers: dict[tuple[int, int], FrameBuffers] = {}
         self._size = (0, 0, 0)
@@ -60,14 +61,16 @@ class Stylizer:
         self._place = (0.0, 0.0)
         self._strength = 1.0
         self._smoothing = 0.0
+        self._palette_share = USUAL_SHARE
+        self._matcher = PaletteMatcher()
         self._most_pixels = 0
         self._level = package.levels[0]
         self.set_style(self.style_names()[0])
 
     def style_names(self) -> list[str]:
         """Names that `set_style` takes: those of the package in its order, then the user's and those added since."""
-        shipped = [style["name"] for style in self.package.manifest["styles"] if style["name"] in self._codes]
-        return shipped + [name for name in self._codes if name not in shipped]
+        shipped = [style["name"] for style in self.package.manifest["styles"] if style["name"] in self._styles]
+        return shipped + [name for name in self._styles if name not in shipped]
 
     def levels(self) -> list[str]:
         """Names that `set_level` takes, fastest first."""
@@ -79,15 +82,16 @@ class Stylizer:
         return self._level.name
 
     def set_style(self, name: str, style_b: str = "", blend: float = 0.0) -> None:
-        """Use a style, or the mixture (1 - blend) * name + blend * style_b of two codes.
+        """Use a style, or the mixture (1 - blend) * name + blend * style_b of two.
 
         Raises StyleError for unknown names and ParameterError for a blend outside 0..1.
         """
         _check_share("blend", blend)
-        code = self.code(name)
+        style = self.style(name)
         if style_b and blend > 0:
-            code = (1 - blend) * code + blend * self.code(style_b)
-        self._active_code = np.ascontiguousarray(code, dtype=np.float32)
+            style = style.mixed(self.style(style_b), blend)
+        self._active_code = np.ascontiguousarray(style.code, dtype=np.float32)
+        self._active_palette: Palette | None = style.palette
         self._forget_previous()
 
     def set_strength(self, strength: float) -> None:
@@ -115,6 +119,14 @@ class Stylizer:
         self._smoothing = smoothing
         self._forget_previous()
 
+    def set_palette(self, share: float) -> None:
+        """How far colours are moved to those of the style's picture (`palette`); 0: they stay as painted.
+
+        Styles without a palette, which older releases made, stay so anyway. Raises ParameterError outside 0..1.
+        """
+        _check_share("palette", share)
+        self._palette_share = share
+
     def set_most_pixels(self, pixels: int) -> None:
         """Frames of more are painted at a half, a third, ... of their size; 0: as the level says.
 
@@ -125,7 +137,7 @@ class Stylizer:
         self._most_pixels = pixels
 
     def add_style(self, name: str, picture: np.ndarray) -> None:
-        """Make a picture (H, W, 3) RGB uint8 a style: the mean code of up to three views of it, no torch.
+        """Make a picture (H, W, 3) RGB uint8 a style: its palette and the mean code of up to three views, no torch.
 
         Raises StyleError for an empty name or something that is not such a picture.
         """
@@ -136,19 +148,19 @@ class Stylizer:
         views = squares_along(picture, self._encoder_size)
         with self._lock:
             codes = [self._encoder.run({"picture": view[None]})["code"][0].copy() for view in views]
-        self.add_code(name, np.mean(codes, axis=0))
+        self.keep_style(name, Style(np.mean(codes, axis=0), Palette.of(picture)))
 
-    def add_code(self, name: str, code: np.ndarray) -> None:
-        """Make a code (code_length,) that this engine's encoder has computed a style."""
-        self._codes = {**self._codes, name: code}
+    def keep_style(self, name: str, style: Style) -> None:
+        """Know a style, whose code this engine's encoder has computed, by a name."""
+        self._styles = {**self._styles, name: style}
 
-    def code(self, name: str) -> np.ndarray:
-        """The code (code_length,) of a style; raises StyleError for an unknown one."""
-        if name not in self._codes:
+    def style(self, name: str) -> Style:
+        """A style's code and palette; raises StyleError for an unknown one."""
+        if name not in self._styles:
             names = self.style_names()
             some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
             raise StyleError(f"unknown style '{name}': choose one of {some}, or load a picture as a style first")
-        return self._codes[name]
+        return self._styles[name]
 
     def warm_up(self, height: int, width: int) -> None:
         """Compile every level for a frame size and allocate its buffers, so that no frame waits for it."""
@@ -171,8 +183,9 @@ class Stylizer:
         """Stylise one frame of any size and strides; the result, RGB uint8 (H, W, 3), is valid until the next run.
 
         encoding: rgb8, bgr8, rgba8 or bgra8; scene: RGB uint8 picture that the frame is a piece of, or all of, which is
-        painted at its full size, however many pixels it has; origin: row and column of it at which the frame
-        begins. Raises ParameterError for anything else.
+        painted at its full size, however many pixels it has; origin: row and column of it at which the frame begins.
+        The colours of a piece are moved as those of the frame before, which has to be all of the scene. Raises
+        ParameterError for anything else.
         """
         return self.run_batch([frame], encoding, scene, origin)[0]
 
@@ -208,20 +221,23 @@ class Stylizer:
         row, column = (round(place) + begin for place, begin in zip(self._place, origin))
         for index in range(len(frames)):
             buffers.pack(index, row, column)
-        scenes = [buffers.scene(index) for index in range(len(frames))]
-        if scene is not None and scene.shape != frames[0].shape:
-            scenes = [scene] * len(frames)
+        is_piece = scene is not None and scene.shape != frames[0].shape
+        scenes = [scene if scene is not None and is_piece else buffers.scene(index) for index in range(len(frames))]
         results = self._infer(buffers, scenes)
         for index in range(len(frames)):
             painted = buffers.unpack(results[index : index + 1], self._level.output_block)
-            self._finish_frame(buffers, index, painted, smoothed)
+            if smoothed:
+                buffers.smoother.smooth(painted, self._smoothing)
+            if self._active_palette is not None and self._palette_share:
+                if not is_piece:
+                    self._matcher.look(painted, smoothed and not buffers.smoother.another_scene)
+                self._matcher.match(painted, self._active_palette, self._palette_share)
+            self._finish_frame(buffers, index, painted)
         return list(buffers.outputs)
 
-    def _finish_frame(self, buffers: FrameBuffers, index: int, painted: np.ndarray, smoothed: bool) -> None:
+    def _finish_frame(self, buffers: FrameBuffers, index: int, painted: np.ndarray) -> None:
         """From what was painted of a frame to its output."""
         frame, output = buffers.frames[index], buffers.outputs[index]
-        if smoothed:
-            buffers.smoother.smooth(painted, self._smoothing)
         buffers.finisher(painted, buffers.seen[index], frame, output)
         if self._strength < 1:
             cv2.addWeighted(output, self._strength, frame, 1 - self._strength, 0, dst=output)
@@ -263,6 +279,7 @@ class Stylizer:
         return self._active_code if self._context is None else self._active_code + self._context(frame)
 
     def _forget_previous(self) -> None:
+        self._matcher.forget()
         self._place = (0.0, 0.0)
         for buffers in self._buffers.values():
             buffers.smoother.forget()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from muon_ad_core import palette
 from muon_ad_core.engine.frames import MAX_PIXELS
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import ParameterError, StyleError, UserError
@@ -50,6 +51,13 @@ STYLE_PARAMETERS = (
         "temporal_smoothing",
         USUAL_SHARE,
         "How much of what was painted before is kept, moved with the scene, against flicker.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    ParameterSpec(
+        "palette",
+        palette.USUAL_SHARE,
+        "How far colours are moved to those of the style's picture; 0: as painted.",
         minimum=0.0,
         maximum=1.0,
     ),
@@ -176,6 +184,7 @@ class StyleTransfer(FrameWorker):
         stylizer.set_strength(values["strength"])
         stylizer.set_urgent(values["scheduling.policy"] in REAL_TIME_POLICIES)
         stylizer.set_temporal_smoothing(values["temporal_smoothing"])
+        stylizer.set_palette(values["palette"])
         stylizer.set_most_pixels(values["most_pixels"])
         runner.set_level(values["level"], values["auto_level"], values["deadline_ms"])
 

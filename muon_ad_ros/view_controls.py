@@ -29,7 +29,7 @@ from .remote_parameters import ParameterReader, RemoteParameters
 
 STYLE_NODE = "style_transfer"
 CONTROLS = {
-    STYLE_NODE: ("style", "style_b", "blend", "strength", "level", "temporal_smoothing", "engine"),
+    STYLE_NODE: ("style", "style_b", "blend", "strength", "palette", "level", "temporal_smoothing", "engine"),
     "detector": ("score_threshold", "iou_threshold"),
 }
 

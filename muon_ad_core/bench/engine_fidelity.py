@@ -45,7 +45,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
         Grain(grain_of(package), *photograph.shape[:2]).add(photograph, grained)
         for style in stylizer.style_names()[::EVERY_STYLE]:
             stylizer.set_style(style)
-            code = torch.from_numpy(stylizer.code(style))[None]
+            code = torch.from_numpy(stylizer.style(style).code)[None]
             for painter, name in zip(painters, names):
                 stylizer.set_level(painter.name)
                 with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,8 +199,6 @@ def _references(
 
 
 def _by_teacher(name: str, square: Any) -> Contender:
-    from dataclasses import replace
-
     from muon_ad_core.bench.synthesis_methods import attention_distillation
     from muon_ad_core.distill.synthesis_settings import SynthesisSettings
     from muon_ad_core.distill.teachers.loader import load_teacher
@@ -233,10 +231,10 @@ def _unseen_styles(args: argparse.Namespace, stylizer: Stylizer, count: int) -> 
         if args.refine:
             from muon_ad_core.distill.style_refinement import refine_style
 
-            code = stylizer.code(name)
-            refined = refine_style(stylizer.package, code, [picture], args.weights, args.refine)
+            style = stylizer.style(name)
+            refined = refine_style(stylizer.package, style.code, [picture], args.weights, args.refine)
             print(f"{name}: refined in {refined.steps} steps, {refined.before:.3f} -> {refined.after:.3f}", flush=True)
-            stylizer.add_code(f"{name} refined", refined.code)
+            stylizer.keep_style(f"{name} refined", replace(style, code=refined.code))
             made.setdefault(REFINED_UNSEEN, {})[f"{name} refined"] = _style_view(picture)
     return made
 

@@ -58,32 +58,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add(package: EnginePackage, args: argparse.Namespace) -> None:
-    import numpy as np
+    from dataclasses import replace
 
     from muon_ad_core.offline.stills import read_still
-    from muon_ad_core.style_files import shipped_codes, style_path, write_shipped, write_style
+    from muon_ad_core.style_files import mean_style, shipped_styles, style_path, write_shipped, write_style
     from muon_ad_core.stylize import Stylizer
 
     name = args.name or args.pictures[0].stem
-    shipped = shipped_codes(package)
+    shipped = shipped_styles(package)
     if name in shipped:
         raise StyleError(f"engine {package.name} ships a style '{name}': choose another with --name")
     path = style_path(package, name)
     pictures = [read_still(picture).rgb for picture in args.pictures]
     stylizer = Stylizer(package)
-    codes = []
+    styles = []
     for picture in pictures:
         stylizer.add_style(name, picture)
-        codes.append(stylizer.code(name))
-    code = np.stack(codes).mean(axis=0)
+        styles.append(stylizer.style(name))
+    style = mean_style(styles)
     if args.refine:
-        code = _refine(package, code, pictures, args)
-    stylizer.add_code(name, code)
+        style = replace(style, code=_refine(package, style.code, pictures, args))
+    stylizer.keep_style(name, style)
     if args.in_package:
-        write_shipped(package, {**shipped, name: code})
+        write_shipped(package, {**shipped, name: style})
         print(f"{name}: now a style of {package.root}")
     else:
-        write_style(path, package, name, code)
+        write_style(path, package, name, style)
         _write_thumbnail(stylizer, name, path.with_suffix(".jpg"))
         print(f"{name}: {path} ({path.stat().st_size} bytes), thumbnail {path.with_suffix('.jpg').name}")
     print(f"Try it: muon-ad stylize photo.jpg -s {name} -o stylised.jpg")
@@ -136,16 +136,16 @@ def _write_thumbnail(stylizer: Stylizer, name: str, path: Path) -> None:
 
 
 def _remove(package: EnginePackage, args: argparse.Namespace) -> None:
-    from muon_ad_core.style_files import shipped_codes, style_path, write_shipped
+    from muon_ad_core.style_files import shipped_styles, style_path, write_shipped
 
     if args.in_package:
-        codes = shipped_codes(package)
-        if args.name not in codes:
+        styles = shipped_styles(package)
+        if args.name not in styles:
             raise StyleError(f"engine {package.root} has no style '{args.name}': see muon-ad style list")
-        if len(codes) == 1:
+        if len(styles) == 1:
             raise StyleError(f"'{args.name}' is the only style of {package.root}: an engine needs one")
-        del codes[args.name]
-        write_shipped(package, codes)
+        del styles[args.name]
+        write_shipped(package, styles)
     else:
         path = style_path(package, args.name)
         if not path.is_file():

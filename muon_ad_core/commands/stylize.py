@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``muon-ad stylize``."""
+    from muon_ad_core.palette import USUAL_SHARE as PALETTE_SHARE
     from muon_ad_core.smoothing import USUAL_SHARE
 
     parser.add_argument("input", type=Path, help="picture, folder of pictures, or video")
     parser.add_argument("-s", "--style", required=True, help="name (muon-ad style list), picture or style file")
     parser.add_argument("--blend", nargs=2, metavar=("STYLE", "SHARE"), help="a second style and its share, 0 to 1")
     parser.add_argument("--strength", type=float, default=1.0, help="0 leaves the picture as it is (default: 1)")
+    parser.add_argument("--palette", type=float, default=PALETTE_SHARE, metavar="SHARE",
+                        help="how far colours are moved to those of the style's picture; 0: as painted "
+                        "(default: %(default)s)")  # fmt: skip
     parser.add_argument("--level", default="", help="level of detail (default: the engine's finest)")
     parser.add_argument("--smoothing", type=float, default=USUAL_SHARE, metavar="SHARE",
                         help="videos: share of the previous frame kept, moved with the scene, against flicker "
@@ -69,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def open_stylizer(args: argparse.Namespace) -> Stylizer:
-    """The engine with the style, strength and level that were asked for."""
+    """The engine with the style, strength, palette and level that were asked for."""
     from muon_ad_core.engine.package import EnginePackage, find_engine
     from muon_ad_core.offline.styles import resolve_style
     from muon_ad_core.stylize import Stylizer
@@ -77,6 +81,7 @@ def open_stylizer(args: argparse.Namespace) -> Stylizer:
     stylizer = Stylizer(EnginePackage.load(find_engine(args.engine)), args.backend, args.threads)
     stylizer.set_level(args.level or stylizer.levels()[-1])
     stylizer.set_strength(args.strength)
+    stylizer.set_palette(args.palette)
     second, share = "", 0.0
     if args.blend:
         try:

@@ -60,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frozen-codes", action="store_true", help="train neither encoder nor codes: styles stay those of --start"
     )
     parser.add_argument(
+        "--frozen-student",
+        action="store_true",
+        help="train the encoder alone, for pictures that are no styles yet: what --start paints in its styles stays",
+    )
+    parser.add_argument(
         "--exits",
         nargs="+",
         choices=("fast", "fine"),
@@ -146,7 +151,7 @@ def _start_package(args: argparse.Namespace) -> EnginePackage | None:
         if args.width:
             raise UserError("a start package has its width: leave out --width, or prune it.")
         return EnginePackage.load(find_engine(args.start))
-    if args.prune is not None or args.frozen_codes or args.start_level or args.codes:
+    if args.prune is not None or args.frozen_codes or args.frozen_student or args.start_level or args.codes:
         raise UserError("say which trained student to start from: --start PACKAGE.")
     return None
 
@@ -170,6 +175,7 @@ def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentT
         extra_styles=args.extra_styles,
         shipped=names,
         frozen_codes=frozen,
+        frozen_student=args.frozen_student,
         palettes=args.palettes,
         parts=args.parts,
         shipped_share=args.shipped_share,

@@ -28,6 +28,8 @@ from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
 from muon_ad_core.errors import EngineError, UserError
 from muon_ad_core.nets.student import EDGES, LEVELS, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, PackedStyleEncoder
+from muon_ad_core.palette import Palette
+from muon_ad_core.style_files import Style, style_entry
 
 CONTEXT_FILE = "context.safetensors"
 WRITTEN_BY_WRITE_PACKAGE = ("format", "format_version", "files")
@@ -65,7 +67,7 @@ def write_student_package(
     )
     weights = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, target / WEIGHTS_FILE)
-    fields = _manifest(trainer, target.name, version, levels, metrics)
+    fields = _manifest(trainer, target.name, version, codes, levels, metrics)
     if pruning:
         fields["pruning"] = dict(pruning)
     fields["training"] |= start or {}
@@ -160,7 +162,12 @@ def _validation(folder: Path) -> list[np.ndarray]:
 
 
 def _manifest(
-    trainer: StudentTrainer, name: str, version: str, levels: list[dict[str, Any]], metrics: dict[str, float]
+    trainer: StudentTrainer,
+    name: str,
+    version: str,
+    codes: Mapping[str, np.ndarray],
+    levels: list[dict[str, Any]],
+    metrics: dict[str, float],
 ) -> dict[str, Any]:
     styles = trainer.styles[: len(trainer.shipped)]
     network = trainer.average.student.config
@@ -180,7 +187,13 @@ def _manifest(
         **trainer.recipe.finish.fields(),
         grain.FIELD: trainer.grain,
         "styles_file": "styles.safetensors",
-        "styles": [{"name": style.name, "artist": style.artist, "work": style.work} for style in styles],
+        "styles": [
+            style_entry(
+                {"name": style.name, "artist": style.artist, "work": style.work},
+                Style(codes[style.name], Palette.of(picture)),
+            )
+            for style, picture in zip(styles, trainer.style_pictures)
+        ],
         "training": {
             "command": "muon-ad train student",
             "photographs": len(trainer.photos.paths),

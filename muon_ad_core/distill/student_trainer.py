@@ -35,13 +35,15 @@ class StudentTraining(PaintingTraining):
     """Recipe of a student.
 
     styles, extra_styles: folders; shipped: names of the styles that go into the package (drawn with probability
-    `shipped_share`, the rest teach the encoder what styles are); palettes: how many more styles each picture that does
-    not ship gives, with its colour channels in another order, at most 5; parts: whether parts of the pictures of
-    `styles` are styles that do not ship, too; frozen_codes: encoder, offsets and context are not trained, so that codes
-    stay those of the student that the run started from; finish: as the package tells the runtime; grain: likewise, in
-    grey levels; leak: slope below zero of all rectifiers when the run begins (without it, most units of the body had
-    no gradient left after 1,300 steps), which it loses on the way; standardised: whether filters are (see
-    `weight_standardisation`), but for those that begin as the picture's patterns; levels: exits that are trained.
+    `shipped_share`, the rest teach the encoder what styles are); palettes: how many more styles each picture that
+    does not ship gives, with its colour channels in another order, at most 5; parts: whether parts of the pictures
+    of `styles` are styles that do not ship, too; frozen_codes: encoder, offsets and context are not trained, so
+    that codes stay those of the student that the run started from; frozen_student: nothing else is trained, and the
+    shipped styles keep their codes, while the encoder learns to make better ones of other pictures; finish: as the
+    package tells the runtime; grain: likewise, in grey levels; leak: slope below zero of all rectifiers when the
+    run begins (without it, most units of the body had no gradient left after 1,300 steps), which it loses on the
+    way; standardised: whether filters are (see `weight_standardisation`), but for those that begin as the picture's
+    patterns; levels: exits that are trained.
     """
 
     styles: Path
@@ -49,6 +51,7 @@ class StudentTraining(PaintingTraining):
     extra_styles: Path | None = None
     shipped_share: float = 0.7
     frozen_codes: bool = False
+    frozen_student: bool = False
     palettes: int = 0
     parts: bool = False
     finish: finishing.Finish = finishing.USUAL
@@ -60,6 +63,8 @@ class StudentTraining(PaintingTraining):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.frozen_codes and self.frozen_student:
+            raise UserError("with both the student and its codes frozen there is nothing to train: leave one out")
         if self.crop % MULTIPLE:
             raise UserError(f"crops must be multiples of {MULTIPLE} pixels, not {self.crop}")
 
@@ -104,6 +109,10 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
             network.encoder.requires_grad_(False)
             network.student.context.requires_grad_(False)
             network.offsets.requires_grad_(False)
+        if recipe.frozen_student:
+            network.student.requires_grad_(False)
+            network.offsets.requires_grad_(False)
+        self._kept_codes: Tensor | None = None
         self._student_recipe = recipe
         super().__init__(network, recipe, self.styles)
 
@@ -143,21 +152,34 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
         weights["offsets"] = offsets
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
+        if self._student_recipe.frozen_student:
+            self._kept_codes = self._encoded(self.average) + self.average.offsets
+
+    def further_state(self) -> dict[str, Any]:
+        return {**super().further_state(), "kept_codes": self._kept_codes}
+
+    def load_further_state(self, state: dict[str, Any]) -> None:
+        super().load_further_state(state)
+        self._kept_codes = state.get("kept_codes")
 
     def finished(self) -> StyledStudent:
         """The averaged network as it is exported: plain filters and rectifiers."""
         network = StyledStudent(self._student_recipe.network, len(self.shipped)).eval().requires_grad_(False)
         network.load_state_dict(plain_state(self.average))
+        if self._kept_codes is not None:
+            network.offsets.copy_(self._kept_codes - self._encoded(network))
         return network
 
     def style_codes(self) -> dict[str, np.ndarray]:
         """Codes (code,) float32 of the shipped styles under the averaged weights."""
-        found = {}
-        with torch.no_grad():
-            for index, name in enumerate(self.shipped):
-                picture = to_tensor([central_square(self.style_pictures[index], ENCODER_SIZE)])
-                found[name] = self.average.code(picture, torch.tensor([index]))[0].numpy()
-        return found
+        network = self.finished()
+        return dict(zip(self.shipped, (self._encoded(network) + network.offsets).numpy()))
+
+    @torch.no_grad()
+    def _encoded(self, network: StyledStudent) -> Tensor:
+        """What the encoder makes of the pictures of the shipped styles, (styles, code)."""
+        pictures = self.style_pictures[: len(self.shipped)]
+        return torch.cat([network.encoder(to_tensor([central_square(p, ENCODER_SIZE)])) for p in pictures])
 
     def draw_styles(self, random: np.random.Generator) -> list[int]:
         known, share = len(self.shipped), self._student_recipe.shipped_share
@@ -191,7 +213,10 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
         return network.code(to_tensor(crops), torch.tensor(known))
 
     def _coded(self, random: np.random.Generator) -> bool:
-        """With frozen codes the offset is always added: the code that ships is the one that the student serves."""
+        """With frozen codes the offset is always added: the code that ships is the one that the student serves. With a
+        frozen student it is never: the encoder learns."""
+        if self._student_recipe.frozen_student:
+            return False
         return self._student_recipe.frozen_codes or random.random() < CODED_SHARE
 
 

@@ -21,7 +21,7 @@ def resolve_style(stylizer: Stylizer, text: str) -> str:
             f"'{text}' is neither a style nor a file: name a picture, or one of {', '.join(stylizer.style_names())}"
         )
     if path.suffix == SUFFIX:
-        stylizer.add_code(text, read_style(path, stylizer.package)[1])
+        stylizer.keep_style(text, read_style(path, stylizer.package)[1])
     else:
         stylizer.add_style(text, read_still(path).rgb)
     return text

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Large pictures in tiles: memory stays bounded, and no seam shows.
 
-Of the picture as a whole the student knows a few statistics, which are those of the whole here, too; else a pixel
-depends on its surroundings only. Tiles that overlap by more than that give what one pass would give.
+Of the picture as a whole the student knows a few statistics, which are those of the whole here, too, and colours are
+moved to the style's palette as those of the whole; else a pixel depends on its surroundings only. Tiles that overlap by
+more than that have no seam.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from muon_ad_core.stylize import Stylizer
@@ -24,6 +26,7 @@ def stylize_picture(stylizer: Stylizer, picture: np.ndarray) -> np.ndarray:
     if height * width <= MOST_PIXELS:
         return stylizer.run(picture, scene=picture).copy()
     result = np.empty_like(picture)
+    _show_whole(stylizer, picture)
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
             rows, columns = _reach(top, height), _reach(left, width)
@@ -33,6 +36,13 @@ def stylize_picture(stylizer: Stylizer, picture: np.ndarray) -> np.ndarray:
                 top - rows.start : bottom - rows.start, left - columns.start : right - columns.start
             ]
     return result
+
+
+def _show_whole(stylizer: Stylizer, picture: np.ndarray) -> None:
+    """Let the whole picture be painted once, smaller: its colours tell how those of every tile are moved."""
+    smaller = (MOST_PIXELS / picture.shape[0] / picture.shape[1]) ** 0.5
+    whole = cv2.resize(picture, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
+    stylizer.run(whole, scene=whole)
 
 
 def _reach(start: int, length: int) -> slice:

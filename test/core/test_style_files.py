@@ -13,7 +13,7 @@ from skimage import data
 from muon_ad_core.cli import main
 from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.errors import StyleError
-from muon_ad_core.style_files import read_style, style_path, user_codes, write_style
+from muon_ad_core.style_files import Style, mean_style, read_style, shipped_styles, style_path, user_styles, write_style
 from muon_ad_core.stylize import Stylizer
 
 
@@ -47,7 +47,10 @@ def test_add_list_use_and_remove(
     stylizer = Stylizer(package)
     assert stylizer.style_names()[-1] == "my cat"
     stylizer.add_style("again", data.chelsea())
-    assert np.allclose(stylizer.code("my cat"), stylizer.code("again"))
+    kept, again = stylizer.style("my cat"), stylizer.style("again")
+    assert kept.palette is not None and again.palette is not None
+    assert np.allclose(kept.code, again.code)
+    assert np.allclose(kept.palette.to_array(), again.palette.to_array())
     assert main(["style", "remove", "my cat"]) == 0
     assert not list(path.parent.iterdir())
     assert main(["style", "remove", "my cat"]) == 2
@@ -64,21 +67,37 @@ def test_a_style_goes_into_a_package_of_ones_own(package: EnginePackage, picture
     assert EnginePackage.load(own).manifest["styles"] == package.manifest["styles"]
 
 
+def test_a_mean_style_counts_all_alike(package: EnginePackage) -> None:
+    styles = list(shipped_styles(package).values())[:3]
+    mean = mean_style(styles)
+    np.testing.assert_allclose(mean.code, np.mean([style.code for style in styles], axis=0), atol=1e-5)
+    assert mean.palette is not None
+    wanted = np.mean([style.palette.to_array() for style in styles if style.palette is not None], axis=0)
+    np.testing.assert_allclose(mean.palette.to_array(), wanted, rtol=1e-4)
+
+
+def test_an_engine_with_a_damaged_palette_is_refused(package: EnginePackage) -> None:
+    entries = [{**entry, "palette": [1, 2]} for entry in package.manifest["styles"]]
+    damaged = dataclasses.replace(package, manifest={**package.manifest, "styles": entries})
+    with pytest.raises(StyleError, match="palette of style .* is damaged"):
+        shipped_styles(damaged)
+
+
 def test_a_style_of_another_version_is_used_where_the_encoder_is_the_same(package: EnginePackage) -> None:
     older = dataclasses.replace(package, version="0.0.1")
-    write_style(style_path(package, "old"), older, "old", np.ones(package.manifest["code_length"], np.float32))
-    assert "old" in user_codes(package)
+    write_style(style_path(package, "old"), older, "old", Style(np.ones(package.manifest["code_length"], np.float32)))
+    assert "old" in user_styles(package)
 
 
 def test_a_style_of_another_encoder_is_refused(package: EnginePackage) -> None:
     files = {**package.manifest["files"], package.manifest["encoder"]: "0" * 64}
     old = dataclasses.replace(package, version="0.0.1", manifest={**package.manifest, "files": files})
     path = style_path(package, "old")
-    write_style(path, old, "old", np.zeros(package.manifest["code_length"], np.float32))
+    write_style(path, old, "old", Style(np.zeros(package.manifest["code_length"], np.float32)))
     with pytest.raises(StyleError, match=r"made for engine student 0\.0\.1, student .* another encoder: make it again"):
         read_style(path, package)
-    assert "old" not in user_codes(package)
-    assert "old" in user_codes(old)
+    assert "old" not in user_styles(package)
+    assert "old" in user_styles(old)
 
 
 @pytest.mark.parametrize("content", [b"", b"no style", bytes(100)])

@@ -123,7 +123,7 @@ def test_the_command_prunes_and_keeps_the_codes(
     small = load_student(pruned).student.config
     assert student_macs(small) <= 0.6 * student_macs(CONFIG)
     assert pruned.level("fine").macs < whole.level("fine").macs
-    codes = [Stylizer(package).code("styles_2") for package in (whole, pruned)]
+    codes = [Stylizer(package).style("styles_2").code for package in (whole, pruned)]
     np.testing.assert_allclose(codes[0], codes[1], atol=0.02)  # weights go through float16
     assert main(command) == 0  # the run is at its end: nothing but the package is made again
 
@@ -144,7 +144,7 @@ def test_the_command_prunes_and_keeps_the_codes(
     new, further_package = EnginePackage.load(tmp_path / "new"), EnginePackage.load(tmp_path / "further")
     assert load_student(new).student.config == small
     assert new.manifest["pruning"] == pruned.manifest["pruning"]
-    known, learned, old = (Stylizer(package).code("styles_2") for package in (new, further_package, whole))
+    known, learned, old = (Stylizer(package).style("styles_2").code for package in (new, further_package, whole))
     np.testing.assert_allclose(known, learned, atol=0.02)
     assert np.abs(known - old).max() > 0.3
     both = merge_levels(further_package, [new], tmp_path / "both", ["small=fine_40", "fine"])

@@ -210,7 +210,7 @@ def test_package_paints_like_the_network_and_goes_on(
     further = StudentTrainer(training(painting_data, 2, standardised=False, **start))
     further.start_from(load_student(package), ["styles_0", "styles_2"])
     codes = further.style_codes()
-    np.testing.assert_allclose(codes["styles_2"], stylizer.code("styles_2"), atol=0.05)  # weights are in float16
+    np.testing.assert_allclose(codes["styles_2"], stylizer.style("styles_2").code, atol=0.05)  # weights are in float16
     run(further)
     np.testing.assert_array_equal(further.style_codes()["styles_2"], codes["styles_2"])
 
