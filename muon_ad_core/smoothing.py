@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-USUAL_SHARE = 0.6
+USUAL_SHARE = 0.7
 """Of what was painted before, in videos and in the nodes, unless they are told another."""
 SMALLER = 4
 """Motion and change are judged in pictures this many times smaller."""

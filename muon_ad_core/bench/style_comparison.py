@@ -98,11 +98,12 @@ def compare(
     if args.unseen is not None:
         levels = [*our_levels(stylizer, stylizer.levels())]
         if len(every) > len(pictures):
-            further[SHIPPED], _ = _paint_all(levels, photographs, every, network)
+            further[SHIPPED], _ = _paint_all([*levels, palette(every)], photographs, every, network)
         for how, others in _unseen_styles(args, stylizer, len(every)).items():
-            further[how], seen_painted = _paint_all(levels, photographs, others, network)
+            seen = [*levels, palette(others)]
+            further[how], seen_painted = _paint_all(seen, photographs, others, network)
             styles |= by_style(further[how], list(others), len(photographs))
-            judged.sheets.append(_sheet_of(others, seen_painted, [each.name for each in levels], photographs[0][0]))
+            judged.sheets.append(_sheet_of(others, seen_painted, [each.name for each in seen], photographs[0][0]))
     painters = [*map(frame_by_frame, contenders), *smoothed_levels(stylizer, contenders, args.smoothing)]
     warping = _flicker(args, painters, list(pictures))
     rows = table(ledgers, warping)

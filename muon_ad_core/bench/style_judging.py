@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from muon_ad_core.bench.style_contenders import JOHNSON, Contender, Pixels, mixed
+from muon_ad_core.bench.style_contenders import JOHNSON, PALETTE, Contender, Pixels, mixed
 from muon_ad_core.bench.style_flicker import SMOOTHED
 from muon_ad_core.bench.synthesis import judge
 from muon_ad_core.bench.synthesis_figures import Painted, style_at
@@ -156,7 +156,9 @@ def summarise(
     ledgers: of the styles that are compared; further: of SHIPPED, where these are not all compared, UNSEEN and
     REFINED_UNSEEN.
     """
-    summary: dict[str, float | None] = {}
+    by_palette = [further.get(UNSEEN, {}).get(PALETTE), further.get(SHIPPED, ledgers).get(PALETTE)]
+    left = [ledger.left[SWD] for ledger in by_palette if ledger]
+    summary: dict[str, float | None] = {"unseen_ratio_palette": _ratio(*left) if len(left) == 2 else None}
     johnson = ledgers.get(JOHNSON)
     for contender in (each for each in contenders if each.level):
         ledger, end = ledgers[contender.name], f"_{contender.level}"

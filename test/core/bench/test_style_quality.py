@@ -63,6 +63,7 @@ def test_peers_are_compared_at_equal_content(shipped: list[str], tmp_path: Path)
     document = read_document(tmp_path / "quality.json")
     for end in ("_fast", "_fine"):
         assert all(document["summary"][ratio + end] > 0 for ratio in (*RATIOS, *OTHERS))
+    assert document["summary"]["unseen_ratio_palette"] > 0
     warping = document["results"]["warping_errors"]["emulated pan"]
     assert {"Muon-AD fast smoothed", "Muon-AD fine smoothed"} < set(warping)
     assert warping["Muon-AD fine smoothed"] < warping["Muon-AD fine"]

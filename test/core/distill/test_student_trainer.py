@@ -180,6 +180,8 @@ def test_impossible_recipes_are_refused(painting_data: Path) -> None:
         training(painting_data, 1, optimizer="sgd")
     with pytest.raises(UserError, match="crops must be multiples of 8 pixels, not 100"):
         training(painting_data, 1, crop=100)
+    with pytest.raises(UserError, match="nothing to train"):
+        training(painting_data, 1, frozen_codes=True, frozen_student=True)
 
 
 def test_package_paints_like_the_network_and_goes_on(
@@ -213,6 +215,37 @@ def test_package_paints_like_the_network_and_goes_on(
     np.testing.assert_allclose(codes["styles_2"], stylizer.style("styles_2").code, atol=0.05)  # weights are in float16
     run(further)
     np.testing.assert_array_equal(further.style_codes()["styles_2"], codes["styles_2"])
+
+
+def test_an_encoder_learns_while_styles_that_ship_stay(painting_data: Path, tmp_path: Path) -> None:
+    whole = StudentTrainer(training(painting_data, 2))
+    run(whole)
+    start, names = whole.finished(), ["styles_0", "styles_2"]
+
+    def begun() -> StudentTrainer:
+        recipe = training(painting_data, 4, standardised=False, leak=0.0, frozen_student=True, shipped_share=0.0)
+        trainer = StudentTrainer(recipe)
+        trainer.start_from(start, names)
+        return trainer
+
+    trainer = begun()
+    codes = trainer.style_codes()
+    np.testing.assert_allclose(codes["styles_2"], whole.style_codes()["styles_2"], atol=1e-5)
+    for _ in range(2):
+        trainer.advance()
+    trainer.save(tmp_path / "checkpoint.pt")
+    run(trainer)
+    end = trainer.finished()
+    for name, value in start.student.state_dict().items():
+        assert torch.equal(value, end.student.state_dict()[name]), name
+    picture = torch.rand(1, 3, 256, 256) * 2 - 1
+    assert not torch.allclose(start.encoder(picture), end.encoder(picture), atol=1e-4)
+    for name, code in trainer.style_codes().items():
+        np.testing.assert_allclose(code, codes[name], atol=1e-5)
+    resumed = begun()
+    resumed.load(tmp_path / "checkpoint.pt")
+    run(resumed)
+    assert torch.equal(resumed.finished().offsets, end.offsets)
 
 
 @pytest.mark.parametrize("what", ["missing", "other"])
