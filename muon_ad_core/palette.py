@@ -8,6 +8,7 @@ linear map that brings them to the picture's and moves them least (Pitié and Ko
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -68,6 +69,14 @@ class Palette:
         matrix = _symmetric(np.minimum(gains, MOST_GAIN), axes)
         moved = wanted.mean - matrix @ self.mean
         return np.column_stack([(1 - share) * np.eye(3) + share * matrix, share * moved]).astype(np.float32)
+
+
+def mean_palette(palettes: Sequence[Palette]) -> Palette:
+    """The mean of one or several."""
+    mean = palettes[0]
+    for count, palette in enumerate(palettes[1:], start=2):
+        mean = mean.mixed(palette, 1 / count)
+    return mean
 
 
 class PaletteMatcher:

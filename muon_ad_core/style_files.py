@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from muon_ad_core.engine.package import EnginePackage, write_package
 from muon_ad_core.errors import StyleError
-from muon_ad_core.palette import Palette
+from muon_ad_core.palette import Palette, mean_palette
 
 SUFFIX = ".safetensors"
 FORMAT = "muon-ad-style"
@@ -47,10 +47,9 @@ class Style:
 
 def mean_style(styles: Sequence[Style]) -> Style:
     """The mean of one or several."""
-    mean = styles[0]
-    for count, style in enumerate(styles[1:], start=2):
-        mean = mean.mixed(style, 1 / count)
-    return mean
+    palettes = [style.palette for style in styles if style.palette]
+    whole = mean_palette(palettes) if len(palettes) == len(styles) else None
+    return Style(np.mean([style.code for style in styles], axis=0), whole)
 
 
 def style_folder(package: EnginePackage) -> Path:
