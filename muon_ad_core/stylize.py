@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -20,6 +21,15 @@ from muon_ad_core.errors import EngineError, ParameterError, StyleError
 from muon_ad_core.frame_buffers import FrameBuffers
 from muon_ad_core.palette import USUAL_SHARE, Palette, PaletteMatcher
 from muon_ad_core.style_files import Style, shipped_styles, user_styles
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Where a piece of a picture is from: all of the picture, RGB uint8 (H, W, 3), and where in it the piece begins."""
+
+    whole: np.ndarray
+    row: int
+    column: int
 
 
 class Stylizer:
@@ -173,34 +183,35 @@ class Stylizer:
         self._level = chosen
         self._forget_previous()
 
-    def run(
-        self,
-        frame: np.ndarray,
-        encoding: str = "rgb8",
-        scene: np.ndarray | None = None,
-        origin: tuple[int, int] = (0, 0),
-    ) -> np.ndarray:
+    def run(self, frame: np.ndarray, encoding: str = "rgb8") -> np.ndarray:
         """Stylise one frame of any size and strides; the result, RGB uint8 (H, W, 3), is valid until the next run.
 
-        encoding: rgb8, bgr8, rgba8 or bgra8; scene: RGB uint8 picture that the frame is a piece of, or all of, which is
-        painted at its full size, however many pixels it has; origin: row and column of it at which the frame begins.
-        The colours of a piece are moved as those of the frame before, which has to be all of the scene. Raises
-        ParameterError for anything else.
+        encoding: rgb8, bgr8, rgba8 or bgra8. Raises ParameterError for anything else.
         """
-        return self.run_batch([frame], encoding, scene, origin)[0]
+        return self._run([frame], encoding)[0]
 
-    def run_batch(
-        self,
-        frames: Sequence[np.ndarray],
-        encoding: str = "rgb8",
-        scene: np.ndarray | None = None,
-        origin: tuple[int, int] = (0, 0),
-    ) -> list[np.ndarray]:
+    def run_batch(self, frames: Sequence[np.ndarray], encoding: str = "rgb8") -> list[np.ndarray]:
         """Stylise frames of one size in one pass of the network, as `run` does one.
 
         Only a single frame is smoothed in time: those of a batch come from several cameras. Raises ParameterError when
         there is none, or sizes differ.
         """
+        return self._run(frames, encoding)
+
+    def run_picture(self, picture: np.ndarray, piece_of: Piece | None = None) -> np.ndarray:
+        """Stylise a picture RGB uint8 (H, W, 3), or a piece of one, at its full size; valid until the next run.
+
+        The colours of a piece are moved as those of the picture before it, which has to be a view of the whole.
+        """
+        return self._run([picture], "rgb8", full_size=True, piece_of=piece_of)[0]
+
+    def _run(
+        self,
+        frames: Sequence[np.ndarray],
+        encoding: str,
+        full_size: bool = False,
+        piece_of: Piece | None = None,
+    ) -> list[np.ndarray]:
         for frame in frames:
             check_frame(frame, encoding)
         if not frames or any(frame.shape != frames[0].shape for frame in frames):
@@ -209,7 +220,7 @@ class Stylizer:
             self._forget_previous()
             return list(frames)
         size = frames[0].shape[:2]
-        buffers = self._prepare((len(frames), *size), self._painted_size(frames[0]) if scene is None else size)
+        buffers = self._prepare((len(frames), *size), size if full_size else self._painted_size(frames[0]))
         buffers.take_in(frames, encoding)
         if self._strength == 0:
             self._forget_previous()
@@ -218,18 +229,17 @@ class Stylizer:
         if smoothed:
             x, y = buffers.smoother.follow(buffers.seen[0])
             self._place = self._place[0] - y, self._place[1] - x
-        row, column = (round(place) + begin for place, begin in zip(self._place, origin))
+        begin = (piece_of.row, piece_of.column) if piece_of else (0, 0)
+        row, column = (round(place) + at for place, at in zip(self._place, begin))
         for index in range(len(frames)):
             buffers.pack(index, row, column)
-        is_piece = scene is not None and scene.shape != frames[0].shape
-        scenes = [scene if scene is not None and is_piece else buffers.scene(index) for index in range(len(frames))]
-        results = self._infer(buffers, scenes)
+        results = self._infer(buffers, [piece_of.whole if piece_of else buffers.scene(i) for i in range(len(frames))])
         for index in range(len(frames)):
             painted = buffers.unpack(results[index : index + 1], self._level.output_block)
             if smoothed:
                 buffers.smoother.smooth(painted, self._smoothing)
             if self._active_palette is not None and self._palette_share:
-                if not is_piece:
+                if not piece_of:
                     self._matcher.look(painted, smoothed and not buffers.smoother.another_scene)
                 self._matcher.match(painted, self._active_palette, self._palette_share)
             self._finish_frame(buffers, index, painted)

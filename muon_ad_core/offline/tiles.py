@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from muon_ad_core.stylize import Stylizer
+from muon_ad_core.stylize import Piece, Stylizer
 
 MOST_PIXELS = 4_000_000
 """Larger pictures are cut."""
@@ -24,13 +24,13 @@ def stylize_picture(stylizer: Stylizer, picture: np.ndarray) -> np.ndarray:
     """Stylise RGB uint8 (H, W, 3) of any size, as one piece or in tiles; the result is a new array."""
     height, width = picture.shape[:2]
     if height * width <= MOST_PIXELS:
-        return stylizer.run(picture, scene=picture).copy()
+        return stylizer.run_picture(picture).copy()
     result = np.empty_like(picture)
     _show_whole(stylizer, picture)
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
             rows, columns = _reach(top, height), _reach(left, width)
-            painted = stylizer.run(picture[rows, columns], scene=picture, origin=(rows.start, columns.start))
+            painted = stylizer.run_picture(picture[rows, columns], Piece(picture, rows.start, columns.start))
             bottom, right = min(top + TILE, height), min(left + TILE, width)
             result[top:bottom, left:right] = painted[
                 top - rows.start : bottom - rows.start, left - columns.start : right - columns.start
@@ -42,7 +42,7 @@ def _show_whole(stylizer: Stylizer, picture: np.ndarray) -> None:
     """Let the whole picture be painted once, smaller: its colours tell how those of every tile are moved."""
     smaller = (MOST_PIXELS / picture.shape[0] / picture.shape[1]) ** 0.5
     whole = cv2.resize(picture, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
-    stylizer.run(whole, scene=whole)
+    stylizer.run_picture(whole)
 
 
 def _reach(start: int, length: int) -> slice:

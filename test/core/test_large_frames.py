@@ -101,7 +101,7 @@ def test_without_the_frame_s_detail_the_result_is_blurred(stylizer: Stylizer, ph
 
 def test_a_picture_that_is_its_own_scene_is_painted_at_its_size(stylizer: Stylizer, photo: np.ndarray) -> None:
     whole = stylizer_of({})
-    assert np.array_equal(stylizer.run(photo, scene=photo), whole.run(photo))
+    assert np.array_equal(stylizer.run_picture(photo), whole.run(photo))
     assert not np.array_equal(stylizer.run(photo), whole.run(photo))
 
 

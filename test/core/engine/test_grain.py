@@ -15,7 +15,7 @@ from skimage import data
 from muon_ad_core.engine.grain import MIDDLE, PERIOD, Grain, grain_of, grain_tile
 from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.errors import EngineError
-from muon_ad_core.stylize import Stylizer
+from muon_ad_core.stylize import Piece, Stylizer
 
 GREY = np.full((70, 90, 3), 100, np.uint8)
 
@@ -119,8 +119,8 @@ def test_pieces_of_a_picture_get_the_grain_of_their_places(grained: EnginePackag
     stylizer = Stylizer(grained, threads=1)
     whole = np.ascontiguousarray(data.coffee()[:400, :400])
     painted = stylizer.run(whole).astype(int)
-    piece = stylizer.run(np.ascontiguousarray(whole[64:400, 64:400]), scene=whole, origin=(64, 64)).astype(int)
-    misplaced = stylizer.run(np.ascontiguousarray(whole[64:400, 64:400]), scene=whole).astype(int)
+    piece = stylizer.run_picture(np.ascontiguousarray(whole[64:400, 64:400]), Piece(whole, 64, 64)).astype(int)
+    misplaced = stylizer.run_picture(np.ascontiguousarray(whole[64:400, 64:400]), Piece(whole, 0, 0)).astype(int)
     middle = slice(150, 200)
     right, wrong = (
         np.abs(each[middle, middle] - painted[214:264, 214:264]).mean() for each in (piece.copy(), misplaced)
