@@ -21,7 +21,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from muon_ad_core.engine.package import EnginePackage, write_package
+from muon_ad_core.engine.package import WRITTEN_BY_WRITE_PACKAGE, EnginePackage, write_package
 from muon_ad_core.errors import StyleError
 from muon_ad_core.palette import Palette, mean_palette
 
@@ -154,7 +154,7 @@ def write_shipped(package: EnginePackage, styles: Mapping[str, Style]) -> None:
     Raises StyleError when the package cannot be written.
     """
     known = {style["name"]: style for style in package.manifest["styles"]}
-    fields = {key: value for key, value in package.manifest.items() if key not in ("format", "format_version", "files")}
+    fields = {key: value for key, value in package.manifest.items() if key not in WRITTEN_BY_WRITE_PACKAGE}
     names = [name for name in known if name in styles] + [name for name in styles if name not in known]
     fields["styles"] = [style_entry(known.get(name, {"name": name}), styles[name]) for name in names]
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Add the levels of pruned students to the student that they were pruned from: one package, one code a style.
+"""Put what several runs trained into one package: levels of pruned students, an encoder; one code a style.
 
 A level of a package that lost 40 % is called fine_40 there, unless --levels says otherwise.
 """
@@ -13,7 +13,8 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``muon-ad engine merge``."""
     parser.add_argument("engine", help="folder or name of the whole student's package")
-    parser.add_argument("pruned", nargs="+", help="folders of what muon-ad train student --prune made of it")
+    parser.add_argument("pruned", nargs="*", help="folders of what muon-ad train student --prune made of it")
+    parser.add_argument("--encoder", help="folder of what muon-ad train student --frozen-student made of it")
     parser.add_argument(
         "--levels",
         nargs="+",
@@ -27,11 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Merge; returns 0."""
-    from muon_ad_core.engine.merge import merge_levels
+    from muon_ad_core.engine.merge import merge_levels, put_encoder
     from muon_ad_core.engine.package import EnginePackage, find_engine
 
     whole = EnginePackage.load(find_engine(args.engine))
     pruned = [EnginePackage.load(find_engine(name)) for name in args.pruned]
     merged = merge_levels(whole, pruned, args.output, args.levels)
+    if args.encoder:
+        merged = put_encoder(merged, EnginePackage.load(find_engine(args.encoder)))
     print(f"{args.output}: {', '.join(level.name for level in merged.levels)}")
     return 0

@@ -24,7 +24,7 @@ from muon_ad_core.engine import finishing, frame_context, grain
 from muon_ad_core.engine.frames import EDGES_FIELD
 from muon_ad_core.engine.merge import WEIGHTS_FILE
 from muon_ad_core.engine.model_card import model_card
-from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
+from muon_ad_core.engine.package import MANIFEST, WRITTEN_BY_WRITE_PACKAGE, EnginePackage, write_package
 from muon_ad_core.errors import EngineError, UserError
 from muon_ad_core.nets.student import EDGES, LEVELS, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, PackedStyleEncoder
@@ -32,7 +32,6 @@ from muon_ad_core.palette import Palette
 from muon_ad_core.style_files import Style, style_entry
 
 CONTEXT_FILE = "context.safetensors"
-WRITTEN_BY_WRITE_PACKAGE = ("format", "format_version", "files")
 
 
 def write_student_package(

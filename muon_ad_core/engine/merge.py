@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Levels of pruned students in the package of the whole one: several widths, one encoder, one code a style."""
+"""What several runs trained, in one package: levels of pruned students, and an encoder that was trained by itself."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from muon_ad_core.engine.frames import VGA, painted_size
-from muon_ad_core.engine.model_card import model_card
+from muon_ad_core.engine.model_card import ENCODER_FIELD, model_card
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
-from muon_ad_core.engine.package import MANIFEST, EnginePackage, write_package
+from muon_ad_core.engine.package import MANIFEST, WRITTEN_BY_WRITE_PACKAGE, EnginePackage, write_package
 from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
 from muon_ad_core.errors import EngineError
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD = "README.md"
+ENCODER_WEIGHTS = ("encoder.", "offsets")
+"""Beginnings of the names of weights that make codes of pictures."""
 CODE_TOLERANCE = 0.05
 """Codes go through float16 when a student is pruned."""
 
@@ -69,12 +71,36 @@ def merge_levels(
         inputs = {name: value for name, value in load_file(target / REFERENCE_FILE).items() if "/" not in name}
         opened = {entry["name"]: OnnxRuntimeGraph(target / entry["graph"], 1) for entry in entries}
         save_file(reference_of(dict(opened), inputs), target / REFERENCE_FILE)
-    kept = {key: value for key, value in whole.manifest.items() if key not in ("format", "format_version", "files")}
+    kept = {key: value for key, value in whole.manifest.items() if key not in WRITTEN_BY_WRITE_PACKAGE}
     fields = {**kept, "name": target.name, "levels": entries, "metrics": metrics}
     if "training" in fields:
         (target / CARD).write_text(model_card(fields), encoding="utf-8")
     write_package(target, fields, files - {MANIFEST})
     return EnginePackage.load(target)
+
+
+def put_encoder(package: EnginePackage, trained: EnginePackage) -> EnginePackage:
+    """Give a package the encoder of another one, which learned it for the same student and styles.
+
+    Raises EngineError for a package whose style codes are not those of `package`.
+    """
+    _check_codes(package, trained)
+    shutil.copyfile(trained.path(trained.manifest["encoder"]), package.path(package.manifest["encoder"]))
+    learned = {
+        name: value for name, value in load_file(trained.path(WEIGHTS_FILE)).items() if name.startswith(ENCODER_WEIGHTS)
+    }
+    for file in {WEIGHTS_FILE, *(level.weights for level in package.levels if level.weights)}:
+        save_file({**load_file(package.path(file)), **learned}, package.path(file))
+    fields = {key: value for key, value in package.manifest.items() if key not in WRITTEN_BY_WRITE_PACKAGE}
+    fields[ENCODER_FIELD] = _of_a_part(trained.manifest["training"])
+    (package.root / CARD).write_text(model_card(fields), encoding="utf-8")
+    write_package(package.root, fields, set(package.manifest["files"]) - {MANIFEST})
+    return EnginePackage.load(package.root)
+
+
+def _of_a_part(training: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest tells of the training of a part: where the pictures come from is told of the whole."""
+    return {key: value for key, value in training.items() if key != "data_note"}
 
 
 def _own(whole: EnginePackage) -> list[_Source]:
@@ -136,7 +162,7 @@ def _copied(source: _Source, whole: EnginePackage, target: Path) -> tuple[dict[s
         manifest = source.package.manifest
         entry["pruning"] = manifest["pruning"]
         if "training" in manifest:
-            entry["training"] = {key: value for key, value in manifest["training"].items() if key != "data_note"}
+            entry["training"] = _of_a_part(manifest["training"])
         weights = source.entry.get("weights") or WEIGHTS_FILE
         if weights in manifest["files"]:
             entry["weights"] = f"{Path(weights).stem}_{_rate(source.package)}.safetensors"
@@ -164,14 +190,17 @@ def _without_levels(metrics: dict[str, Any], package: EnginePackage) -> dict[str
 def _check(whole: EnginePackage, pruned: Sequence[EnginePackage]) -> None:
     if whole.task != "style":
         raise EngineError(f"engine {whole.name} is for {whole.task}, not for style: choose a student")
-    codes = load_file(whole.path(whole.manifest["styles_file"]))
     for package in pruned:
         if package.task != "style" or "pruning" not in package.manifest:
             raise EngineError(f"{package.root} is no pruned student: make one by muon-ad train student --prune")
-        found = load_file(package.path(package.manifest["styles_file"]))
-        same = found.keys() == codes.keys() and all(
-            found[name].shape == code.shape and np.abs(found[name] - code).max() < CODE_TOLERANCE
-            for name, code in codes.items()
-        )
-        if not same:
-            raise EngineError(f"{package.root} has other style codes than {whole.name}: prune {whole.name} itself")
+        _check_codes(whole, package)
+
+
+def _check_codes(whole: EnginePackage, other: EnginePackage) -> None:
+    codes, found = (load_file(package.path(package.manifest["styles_file"])) for package in (whole, other))
+    same = found.keys() == codes.keys() and all(
+        found[name].shape == code.shape and np.abs(found[name] - code).max() < CODE_TOLERANCE
+        for name, code in codes.items()
+    )
+    if not same:
+        raise EngineError(f"{other.root} has other style codes than {whole.name}: train it from {whole.name} itself")

@@ -30,7 +30,9 @@ OPTIONS = {
 WEIGHTS = ("style", "content", "tone", "lattice", "mesh", "steady", "variation", "attention")
 """Losses whose weights are options."""
 NO_BREAK = "\N{NO-BREAK SPACE}"
-FLAGS = ("parts", "frozen_codes", "projection", "curriculum")
+FLAGS = ("parts", "frozen_codes", "frozen_student", "projection", "curriculum")
+ENCODER_FIELD = "encoder_training"
+"""Of the manifest: the run that trained the encoder by itself, where there was one."""
 
 
 def model_card(fields: Mapping[str, Any]) -> str:
@@ -88,12 +90,14 @@ def _painted_size(level: Mapping[str, Any]) -> str:
 
 
 def _commands(fields: Mapping[str, Any]) -> str:
-    """The runs that made the package, as they would be typed: its own, and those of levels with their own weights."""
+    """The runs that made the package, as they would be typed: its own, and those of parts that were trained apart."""
     ship = " ".join(style["name"] for style in fields["styles"])
     runs = [fields["training"]]
     for level in fields["levels"]:
         if level.get("training") not in (None, *runs):
             runs.append(level["training"])
+    if ENCODER_FIELD in fields:
+        runs.append(fields[ENCODER_FIELD])
     return "\n\n".join(_command(run, ship) for run in runs)
 
 

@@ -129,6 +129,10 @@ def model_folders() -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
+WRITTEN_BY_WRITE_PACKAGE = ("format", "format_version", "files")
+"""Fields of a manifest that `write_package` adds."""
+
+
 def write_package(root: Path, manifest_fields: Mapping[str, Any], files: Iterable[str]) -> None:
     """Write manifest.json beside files that are already in `root`; format, version and checksums are added here.
 

@@ -109,3 +109,29 @@ def test_strangers_are_refused(pruned: Path, tmp_path: Path, capsys: pytest.Capt
     student = str(find_engine("student"))
     assert main(["engine", "merge", "student", str(pruned), "-o", student]) == 2
     assert "name another folder" in capsys.readouterr().err
+
+
+def test_an_encoder_that_was_trained_by_itself_is_put_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    student, trained = find_engine("student"), tmp_path / "trained"
+    shutil.copytree(student, trained)
+    weights = load_file(trained / "weights.safetensors")
+    save_file({name: value * 0 + 1 for name, value in weights.items()}, trained / "weights.safetensors")
+    (trained / "encoder.onnx").write_bytes((trained / "encoder.onnx").read_bytes() + b"\0\0")
+    manifest = json.loads((trained / "manifest.json").read_text())
+    rewrite(trained, training={**manifest["training"], "frozen_student": True, "steps_done": 4321})
+    command = ["engine", "merge", "student", "--encoder", str(trained), "-o", str(tmp_path / "both")]
+    assert main(command) == 0
+    package = EnginePackage.load(tmp_path / "both")
+    assert (package.root / "encoder.onnx").read_bytes() == (trained / "encoder.onnx").read_bytes()
+    for file in ("weights.safetensors", "weights_40.safetensors"):
+        before, after = load_file(student / file), load_file(package.root / file)
+        for name, value in after.items():
+            of_the_encoder = name.startswith(("encoder.", "offsets"))
+            assert np.array_equal(value, value * 0 + 1 if of_the_encoder else before[name]), name
+    card = (package.root / "README.md").read_text()
+    assert "--steps 4321" in card and "--frozen-student" in card
+    codes = load_file(trained / "styles.safetensors")
+    save_file({name: code + 1 for name, code in codes.items()}, trained / "styles.safetensors")
+    rewrite(trained)
+    assert main(command) == 2
+    assert "has other style codes than both" in capsys.readouterr().err
