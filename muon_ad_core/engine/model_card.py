@@ -58,7 +58,7 @@ def model_card(fields: Mapping[str, Any]) -> str:
 ## Styles
 {styles}
 
-A style is a code of {fields["code_length"]} numbers.
+A style is a code of {fields["code_length"]} numbers, beside it the mean and covariance of its picture's colours.
 
 ## Training
 {training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
