@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `palette` and `engine.finishing` do to painted pictures: a training sees what is shown, gradients lead back."""
+"""What `engine.finishing` does to painted pictures, so that a training sees what is shown, and gradients lead back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from muon_ad_core.distill.pictures import to_picture
 from muon_ad_core.engine.finishing import CONTRAST_CELL, CONTRAST_KERNEL, Finish, gaussian_weights
-from muon_ad_core.palette import Palette
 
 SLOPE_OUTSIDE = 0.05
 
@@ -29,20 +27,6 @@ def finished(painted: Tensor, frames: Tensor, finish: Finish) -> Tensor:
     if share:
         without_detail = (1 - share) * without_detail + share * _mean_around(frames)
     return soft_clamp(softened + frames - without_detail)
-
-
-def with_palette(painted: Tensor, wanted: Palette, share: float) -> Tensor:
-    """Painted pictures (B, 3, H, W) in [-1, 1], the colours of each moved by a share as `PaletteMatcher` moves them.
-
-    No gradient leads through the map, which is what it is of the picture as it is.
-    """
-    moved = []
-    for picture in painted:
-        matrix = torch.from_numpy(Palette.of(to_picture(picture)).map_to(wanted, share))
-        linear, added = matrix[:, :3], matrix[:, 3] / 127.5
-        there = linear.sum(dim=1) + added - 1  # the map is one of colours from 0 to 255
-        moved.append(torch.einsum("ij,jhw->ihw", linear, picture.float()) + there[:, None, None])
-    return torch.stack(moved).clamp(-1, 1)
 
 
 def soft_clamp(painted: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from muon_ad_core.distill.feature_distribution import DIRECTIONS, STYLE_TAPS
 from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
-from muon_ad_core.distill.finishing import finished, with_palette
+from muon_ad_core.distill.finishing import finished
 from muon_ad_core.distill.losses import content_distance
 from muon_ad_core.distill.painting_losses import CONTENT_TAP, style_distance, style_targets
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
@@ -25,7 +25,6 @@ from muon_ad_core.engine.frames import central_square
 from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import UserError
-from muon_ad_core.palette import USUAL_SHARE, Palette, mean_palette
 from muon_ad_core.sources.photographs import load_photograph
 
 PHOTOGRAPHS = (
@@ -129,7 +128,6 @@ class _Objective:
 
     def __init__(self, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray], finish: Finish) -> None:
         self._network, self._finish = network, finish
-        self._palette = mean_palette([Palette.of(picture) for picture in pictures])
         self._targets = [style_targets(network, resize_long_side(picture, STYLE_SIDE)) for picture in pictures]
 
     @torch.no_grad()
@@ -138,10 +136,9 @@ class _Objective:
         return float(np.mean([float(self(photographs, code, level)) for level in levels]))
 
     def __call__(self, photographs: Photographs, code: Tensor, level: NamedExit) -> Tensor:
-        """Mean over photographs and style pictures, as a level paints them and they are shown."""
+        """Mean over photographs and style pictures, as a level paints them."""
         codes = code + level.student.context(photographs.plain)
         painted = level.student(photographs.grained, codes, level.exit).clamp(-1, 1)
-        painted = with_palette(painted, self._palette, USUAL_SHARE)
         painted = finished(painted, photographs.plain, self._finish)
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
         with torch.no_grad():

@@ -9,11 +9,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
 from muon_ad_core.distill import painting_losses  # noqa: E402
-from muon_ad_core.distill.finishing import finished, with_palette  # noqa: E402
+from muon_ad_core.distill.finishing import finished  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights, PerceptualLosses, Views  # noqa: E402
 from muon_ad_core.distill.pictures import to_picture, to_tensor  # noqa: E402
 from muon_ad_core.engine.finishing import Finish, Finisher  # noqa: E402
-from muon_ad_core.palette import Palette, PaletteMatcher  # noqa: E402
 
 STYLE_ALONE = LossWeights(style=1, tone=0, lattice=0, steady=0, variation=0)
 
@@ -65,15 +64,3 @@ def test_training_finishes_as_the_runtime_does(softness: float, keeps_detail: bo
     found = to_picture(finished(to_tensor([picture]), to_tensor([frame]), finish)[0])
     # OpenCV's weights for bytes are multiples of 1/256.
     np.testing.assert_allclose(found.astype(int), expected, atol=2)
-
-
-def test_colours_are_moved_as_the_runtime_moves_them() -> None:
-    random = np.random.default_rng(0)
-    pictures = [random.integers(low, high, (48, 64, 3), dtype=np.uint8) for low, high in ((0, 90), (60, 256))]
-    wanted = Palette.of(random.integers(20, 200, (32, 32, 3), dtype=np.uint8))
-    found = with_palette(to_tensor(pictures).requires_grad_(), wanted, 0.5)
-    assert found.requires_grad
-    for picture, moved in zip(pictures, found):
-        expected = picture.copy()
-        PaletteMatcher().match(expected, wanted, 0.5)
-        np.testing.assert_allclose(to_picture(moved).astype(int), expected, atol=1)
