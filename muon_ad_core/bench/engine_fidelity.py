@@ -38,6 +38,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
 
     stylizer, finish = Stylizer(package), Finisher(finish_of(package))
     stylizer.set_most_pixels(SIZE[0] * SIZE[1])  # by every level as it is
+    stylizer.set_palette(0.0)  # which is neither network's
     found: dict[str, list[float]] = {name: [] for name in names}
     for file in PHOTOGRAPHS:
         photograph = cv2.resize(load_photograph(file), SIZE, interpolation=cv2.INTER_AREA)
