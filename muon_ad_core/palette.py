@@ -8,7 +8,6 @@ linear map that brings them to the picture's and moves them least (Pitié and Ko
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +21,8 @@ FLOOR = 5.0
 """Standard deviation in grey levels that is added to all colours: else noise would get the contrast of a painting."""
 MOST_GAIN = 2.5
 """Most by which a contrast is raised."""
+ROUNDED = 1.0
+"""Most by which a variance may have come out below zero."""
 KEPT = 0.9
 """Share of the colours of the frames before that is kept in those of a sequence, so that one frame makes no flicker."""
 
@@ -44,9 +45,11 @@ class Palette:
 
     @classmethod
     def from_array(cls, array: np.ndarray) -> Palette:
-        """Inverse of `to_array`; raises ValueError for another shape."""
+        """Inverse of `to_array`; raises ValueError for another shape, or for numbers that no picture has."""
         if array.shape != (3, 4):
             raise ValueError(f"a palette has 3 x 4 numbers, not {array.shape}")
+        if not np.isfinite(array).all() or np.linalg.eigvalsh(array[:, 1:]).min() < -ROUNDED:
+            raise ValueError("a palette's variances must not be negative")
         return cls(array[:, 0].astype(np.float32), array[:, 1:].astype(np.float32))
 
     def to_array(self) -> np.ndarray:
@@ -69,14 +72,6 @@ class Palette:
         matrix = _symmetric(np.minimum(gains, MOST_GAIN), axes)
         moved = wanted.mean - matrix @ self.mean
         return np.column_stack([(1 - share) * np.eye(3) + share * matrix, share * moved]).astype(np.float32)
-
-
-def mean_palette(palettes: Sequence[Palette]) -> Palette:
-    """The mean of one or several."""
-    mean = palettes[0]
-    for count, palette in enumerate(palettes[1:], start=2):
-        mean = mean.mixed(palette, 1 / count)
-    return mean
 
 
 class PaletteMatcher:

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from muon_ad_core.engine.package import WRITTEN_BY_WRITE_PACKAGE, EnginePackage, write_package
 from muon_ad_core.errors import StyleError
-from muon_ad_core.palette import Palette, mean_palette
+from muon_ad_core.palette import Palette
 
 SUFFIX = ".safetensors"
 FORMAT = "muon-ad-style"
@@ -47,9 +47,9 @@ class Style:
 
 def mean_style(styles: Sequence[Style]) -> Style:
     """The mean of one or several."""
-    palettes = [style.palette for style in styles if style.palette]
-    whole = mean_palette(palettes) if len(palettes) == len(styles) else None
-    return Style(np.mean([style.code for style in styles], axis=0), whole)
+    code, palettes = np.mean([style.code for style in styles], axis=0), [style.palette for style in styles]
+    arrays = [palette.to_array() for palette in palettes if palette]
+    return Style(code, Palette.from_array(np.mean(arrays, axis=0)) if len(arrays) == len(styles) else None)
 
 
 def style_folder(package: EnginePackage) -> Path:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from muon_ad_core.errors import ParameterError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``muon-ad engine merge``."""
@@ -31,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     from muon_ad_core.engine.merge import merge_levels, put_encoder
     from muon_ad_core.engine.package import EnginePackage, find_engine
 
+    if not args.pruned and not args.encoder:
+        raise ParameterError("there is nothing to merge: name pruned packages, or one with --encoder")
     whole = EnginePackage.load(find_engine(args.engine))
     pruned = [EnginePackage.load(find_engine(name)) for name in args.pruned]
     merged = merge_levels(whole, pruned, args.output, args.levels)

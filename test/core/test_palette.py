@@ -85,6 +85,11 @@ def test_palettes_survive_being_written() -> None:
     np.testing.assert_array_equal(again.covariance, palette.covariance)
     with pytest.raises(ValueError, match="3 x 4"):
         Palette.from_array(np.zeros((4, 3)))
+    for damage in (np.nan, -100.0):
+        array = palette.to_array()
+        array[1, 2] = damage
+        with pytest.raises(ValueError, match="variances"):
+            Palette.from_array(array)
 
 
 def test_one_odd_frame_of_a_sequence_changes_little() -> None:

@@ -101,6 +101,8 @@ def test_strangers_are_refused(pruned: Path, tmp_path: Path, capsys: pytest.Capt
     rewrite(pruned)
     assert main(["engine", "merge", "student", str(pruned), "-o", str(tmp_path / "both")]) == 2
     assert "is no pruned student" in capsys.readouterr().err
+    assert main(["engine", "merge", "student", "-o", str(tmp_path / "both")]) == 2
+    assert "nothing to merge" in capsys.readouterr().err
     codes = load_file(pruned / "styles.safetensors")
     save_file({name: code + 1 for name, code in codes.items()}, pruned / "styles.safetensors")
     rewrite(pruned, pruning={"method": "gradual", "rate": 0.4})
