@@ -74,8 +74,8 @@ class Palette:
         return np.column_stack([(1 - share) * np.eye(3) + share * matrix, share * moved]).astype(np.float32)
 
 
-class PaletteMatcher:
-    """Moves what was painted, frame by frame, towards a style's palette."""
+class PaintedColours:
+    """The palette of what is painted, followed from frame to frame."""
 
     def __init__(self) -> None:
         self._found: Palette | None = None
@@ -84,17 +84,18 @@ class PaletteMatcher:
         """The next frame begins a new sequence."""
         self._found = None
 
-    def look(self, painted: np.ndarray, in_sequence: bool) -> None:
-        """Take in the colours of a painted frame, RGB uint8 (H, W, 3); in_sequence: it follows the one before."""
+    def follow(self, painted: np.ndarray, in_sequence: bool) -> Palette:
+        """Take in a painted frame, RGB uint8 (H, W, 3); in_sequence: it follows the one before."""
         found = Palette.of(painted)
         if in_sequence and self._found is not None:
             found = self._found.mixed(found, 1 - KEPT)
         self._found = found
+        return found
 
-    def match(self, painted: np.ndarray, wanted: Palette, share: float) -> None:
-        """Move colours in place by a share, as those that were looked at last have to be."""
-        found = self._found or Palette.of(painted)
-        cv2.transform(painted, found.map_to(wanted, share), dst=painted)
+
+def move_colours(painted: np.ndarray, found: Palette, wanted: Palette, share: float) -> None:
+    """Move the colours of a picture, RGB uint8 (H, W, 3), in place: a share of the way from one palette to another."""
+    cv2.transform(painted, found.map_to(wanted, share), dst=painted)
 
 
 def _symmetric(values: np.ndarray, axes: np.ndarray) -> np.ndarray:

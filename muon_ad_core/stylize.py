@@ -19,17 +19,19 @@ from muon_ad_core.engine.runtime import Graph, open_graph
 from muon_ad_core.engine.self_check import check_graph
 from muon_ad_core.errors import EngineError, ParameterError, StyleError
 from muon_ad_core.frame_buffers import FrameBuffers
-from muon_ad_core.palette import USUAL_SHARE, Palette, PaletteMatcher
+from muon_ad_core.palette import USUAL_SHARE, PaintedColours, Palette, move_colours
 from muon_ad_core.style_files import Style, shipped_styles, user_styles
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Where a piece of a picture is from: all of the picture, RGB uint8 (H, W, 3), and where in it the piece begins."""
+    """Where a piece of a picture is from: all of the picture, RGB uint8 (H, W, 3), where in it the piece begins, and
+    the colours in which the whole is painted (`Stylizer.painted_colours`)."""
 
     whole: np.ndarray
     row: int
     column: int
+    colours: Palette
 
 
 class Stylizer:
@@ -72,7 +74,7 @@ class Stylizer:
         self._strength = 1.0
         self._smoothing = 0.0
         self._palette_share = USUAL_SHARE
-        self._matcher = PaletteMatcher()
+        self._colours = PaintedColours()
         self._most_pixels = 0
         self._level = package.levels[0]
         self.set_style(self.style_names()[0])
@@ -199,11 +201,16 @@ class Stylizer:
         return self._run(frames, encoding)
 
     def run_picture(self, picture: np.ndarray, piece_of: Piece | None = None) -> np.ndarray:
-        """Stylise a picture RGB uint8 (H, W, 3), or a piece of one, at its full size; valid until the next run.
-
-        The colours of a piece are moved as those of the picture before it, which has to be a view of the whole.
-        """
+        """Stylise a picture RGB uint8 (H, W, 3), or a piece of one, at its full size; valid until the next run."""
         return self._run([picture], "rgb8", full_size=True, piece_of=piece_of)[0]
+
+    def painted_colours(self, picture: np.ndarray) -> Palette:
+        """In which a picture RGB uint8 (H, W, 3) is painted, before they are moved to those of the style."""
+        buffers = self._prepare((1, *picture.shape[:2]), picture.shape[:2])
+        buffers.take_in([picture], "rgb8")
+        buffers.pack(0, 0, 0)
+        painted = buffers.unpack(self._infer(buffers, [buffers.scene(0)]), self._level.output_block)
+        return Palette.of(painted)
 
     def _run(
         self,
@@ -239,9 +246,9 @@ class Stylizer:
             if smoothed:
                 buffers.smoother.smooth(painted, self._smoothing)
             if self._active_palette is not None and self._palette_share:
-                if not piece_of:
-                    self._matcher.look(painted, smoothed and not buffers.smoother.another_scene)
-                self._matcher.match(painted, self._active_palette, self._palette_share)
+                in_sequence = smoothed and not buffers.smoother.another_scene
+                found = piece_of.colours if piece_of else self._colours.follow(painted, in_sequence)
+                move_colours(painted, found, self._active_palette, self._palette_share)
             self._finish_frame(buffers, index, painted)
         return list(buffers.outputs)
 
@@ -289,7 +296,7 @@ class Stylizer:
         return self._active_code if self._context is None else self._active_code + self._context(frame)
 
     def _forget_previous(self) -> None:
-        self._matcher.forget()
+        self._colours.forget()
         self._place = (0.0, 0.0)
         for buffers in self._buffers.values():
             buffers.smoother.forget()

@@ -15,6 +15,8 @@ from muon_ad_core.stylize import Piece, Stylizer
 
 MOST_PIXELS = 4_000_000
 """Larger pictures are cut."""
+SEEN_PIXELS = 1_000_000
+"""Of the whole, in which the colours of all tiles are found."""
 TILE = 1024
 OVERLAP = 128
 """Pixels on each side; the student sees less far (8 convolutions at 1/8, and some at finer resolutions)."""
@@ -26,11 +28,11 @@ def stylize_picture(stylizer: Stylizer, picture: np.ndarray) -> np.ndarray:
     if height * width <= MOST_PIXELS:
         return stylizer.run_picture(picture).copy()
     result = np.empty_like(picture)
-    _show_whole(stylizer, picture)
+    colours = stylizer.painted_colours(_seen_whole(picture))
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
             rows, columns = _reach(top, height), _reach(left, width)
-            painted = stylizer.run_picture(picture[rows, columns], Piece(picture, rows.start, columns.start))
+            painted = stylizer.run_picture(picture[rows, columns], Piece(picture, rows.start, columns.start, colours))
             bottom, right = min(top + TILE, height), min(left + TILE, width)
             result[top:bottom, left:right] = painted[
                 top - rows.start : bottom - rows.start, left - columns.start : right - columns.start
@@ -38,11 +40,10 @@ def stylize_picture(stylizer: Stylizer, picture: np.ndarray) -> np.ndarray:
     return result
 
 
-def _show_whole(stylizer: Stylizer, picture: np.ndarray) -> None:
-    """Let the whole picture be painted once, smaller: its colours tell how those of every tile are moved."""
-    smaller = (MOST_PIXELS / picture.shape[0] / picture.shape[1]) ** 0.5
-    whole = cv2.resize(picture, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
-    stylizer.run_picture(whole)
+def _seen_whole(picture: np.ndarray) -> np.ndarray:
+    """The whole picture, so small that to paint it for its colours takes little time."""
+    smaller = (SEEN_PIXELS / picture.shape[0] / picture.shape[1]) ** 0.5
+    return picture if smaller >= 1 else cv2.resize(picture, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
 
 
 def _reach(start: int, length: int) -> slice:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage import data
 
-from muon_ad_core.palette import FLOOR, MOST_GAIN, Palette, PaletteMatcher
+from muon_ad_core.palette import FLOOR, MOST_GAIN, PaintedColours, Palette, move_colours
 
 ASTRONAUT = cv2.resize(data.astronaut(), (160, 120))
 COFFEE = cv2.resize(data.coffee(), (160, 120))
@@ -18,9 +18,7 @@ SPREADS = st.floats(8.0, 70.0)
 
 def matched(picture: np.ndarray, wanted: Palette, share: float) -> np.ndarray:
     result = picture.copy()
-    matcher = PaletteMatcher()
-    matcher.look(result, in_sequence=False)
-    matcher.match(result, wanted, share)
+    move_colours(result, Palette.of(picture), wanted, share)
     return result
 
 
@@ -93,18 +91,17 @@ def test_palettes_survive_being_written() -> None:
 
 
 def test_one_odd_frame_of_a_sequence_changes_little() -> None:
-    wanted, matcher = Palette.of(COFFEE), PaletteMatcher()
+    wanted, colours = Palette.of(COFFEE), PaintedColours()
 
     def shown(picture: np.ndarray, in_sequence: bool) -> np.ndarray:
-        matcher.look(picture, in_sequence)
         result = ASTRONAUT.copy()
-        matcher.match(result, wanted, 1.0)
+        move_colours(result, colours.follow(picture, in_sequence), wanted, 1.0)
         return result.astype(float)
 
     first = shown(ASTRONAUT, False)
     black = np.zeros_like(ASTRONAUT)
     in_sequence, alone = shown(black, True), shown(black, False)
     assert np.abs(in_sequence - first).mean() < 0.3 * np.abs(alone - first).mean()
-    matcher.look(black, False)
-    matcher.forget()
+    colours.follow(black, False)
+    colours.forget()
     np.testing.assert_array_equal(shown(ASTRONAUT, True), first)

@@ -119,8 +119,10 @@ def test_pieces_of_a_picture_get_the_grain_of_their_places(grained: EnginePackag
     stylizer = Stylizer(grained, threads=1)
     whole = np.ascontiguousarray(data.coffee()[:400, :400])
     painted = stylizer.run(whole).astype(int)
-    piece = stylizer.run_picture(np.ascontiguousarray(whole[64:400, 64:400]), Piece(whole, 64, 64)).astype(int)
-    misplaced = stylizer.run_picture(np.ascontiguousarray(whole[64:400, 64:400]), Piece(whole, 0, 0)).astype(int)
+    colours = stylizer.painted_colours(whole)
+    part = np.ascontiguousarray(whole[64:400, 64:400])
+    piece = stylizer.run_picture(part, Piece(whole, 64, 64, colours)).astype(int)
+    misplaced = stylizer.run_picture(part, Piece(whole, 0, 0, colours)).astype(int)
     middle = slice(150, 200)
     right, wrong = (
         np.abs(each[middle, middle] - painted[214:264, 214:264]).mean() for each in (piece.copy(), misplaced)
