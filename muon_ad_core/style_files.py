@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Styles, an engine's and the user's own: the code that an engine's encoder made of a picture, and its palette.
 
-A style of the user's own is a file of a few hundred bytes. They lie beside the engine package in the user's data
+A style of the user's own is a file of about a kilobyte. They lie beside the engine package in the user's data
 folder, so that an engine that cannot be written, or is replaced by a newer one, keeps or refuses them knowingly. A code
 means something only to engines that have the encoder it is of.
 """

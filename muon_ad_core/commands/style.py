@@ -5,7 +5,7 @@
   muon-ad style list
   muon-ad style remove mine
 
-A style of your own is a file of a few hundred bytes in your data folder, with a thumbnail; every command and node finds
+A style of your own is a file of about a kilobyte in your data folder, with a thumbnail; every command and node finds
 it there.
 """
 
