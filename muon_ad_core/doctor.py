@@ -216,7 +216,7 @@ def check_clock(machine: Machine) -> Finding:
 
 def check_accelerators(machine: Machine) -> Finding:
     """Matrix units of the CPU, an NVIDIA GPU, a Jetson with TensorRT."""
-    flags = set(machine.read("/proc/cpuinfo").split())
+    flags = machine.processor_flags()
     found = [label for flag, label in CPU_UNITS.items() if flag in flags]
     gpu = machine.output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]).strip()
     found += [f"NVIDIA {name.strip()}" for name in gpu.splitlines()]

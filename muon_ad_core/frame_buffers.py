@@ -13,6 +13,10 @@ from muon_ad_core.engine.frames import MULTIPLE, TO_RGB, fill_beyond, pack, unpa
 from muon_ad_core.engine.grain import Grain
 from muon_ad_core.smoothing import SceneSmoother
 
+FEW_PIXELS = 1.5
+"""Pixels along a side that become one, below which the four around a place tell enough of them; means of areas take
+five times as long, but for whole numbers of pixels."""
+
 
 class FrameBuffers:
     """Of a batch of frames (height, width, 3), which are painted at the size `painted` (height, width).
@@ -45,8 +49,10 @@ class FrameBuffers:
         self.frames = list(self._as_rgb(frames, encoding))
         self.seen = self.frames
         if self.size != self.frames[0].shape[:2]:
+            factor = self.frames[0].shape[0] / self.size[0]
+            kind = cv2.INTER_LINEAR if factor < FEW_PIXELS else cv2.INTER_AREA
             self.seen = [
-                cv2.resize(frame, self.size[::-1], dst=smaller, interpolation=cv2.INTER_AREA)
+                cv2.resize(frame, self.size[::-1], dst=smaller, interpolation=kind)
                 for frame, smaller in zip(self.frames, self._smaller)
             ]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine is and has, as far as set-up and doctor need to know. Standard library only.
+"""What this machine is and has, as far as set-up, doctor and runtimes need to know. Standard library only.
 
 Runs under the bare ``python3`` of a fresh machine, also one too old for the rest of the project (3.7 and later).
 """
@@ -71,6 +71,10 @@ class Machine:
             return Path(path).read_text(errors="replace")
         except OSError:
             return ""
+
+    def processor_flags(self) -> set[str]:
+        """What the kernel says that the processor has, such as avx2 or asimd; empty where it says nothing."""
+        return set(self.read("/proc/cpuinfo").split())
 
     def output(self, command: Sequence[str]) -> str:
         """Standard output of a short command; empty when it cannot run or fails."""

@@ -54,7 +54,8 @@ class Stylizer:
             )
         self.package = package
         self._graphs: dict[str, Graph] = {
-            level.name: open_graph(package.path(level.graph), backend, threads) for level in package.levels
+            level.name: open_graph(package.path(level.graph), backend, threads, of_pictures=True)
+            for level in package.levels
         }
         if self_check:
             for level in package.levels:

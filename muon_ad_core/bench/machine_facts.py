@@ -20,9 +20,8 @@ INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "am
 def describe_machine(environment: Mapping[str, str]) -> dict[str, Any]:
     """Facts for a report, by name; `environment` is the one the measured processes run in."""
     machine = Machine(environment=environment)
-    cpuinfo = machine.read("/proc/cpuinfo")
-    flags = set(cpuinfo.split())
-    name = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    flags = machine.processor_flags()
+    name = re.search(r"^model name\s*:\s*(.+)$", machine.read("/proc/cpuinfo"), re.MULTILINE)
     model = machine.read("/proc/device-tree/model").strip("\0")  # boards such as a Jetson
     memory = re.search(r"^MemTotal:\s*(\d+) kB", machine.read("/proc/meminfo"), re.MULTILINE)
     ros = machine.ros()

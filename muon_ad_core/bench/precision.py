@@ -140,6 +140,7 @@ def _make_graphs(
     from muon_ad_core.distill.student_package import named_exit
     from muon_ad_core.engine.finishing import finish_of
     from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
+    from muon_ad_core.engine.openvino_runtime import picture_precision
 
     painter, level = named_exit(package, args.level), package.level(args.level)
     student = painter.student
@@ -157,7 +158,7 @@ def _make_graphs(
     contenders = {FLOAT32: (floating, "f32")}
     if OpenVinoPainter.has_bfloat16():
         contenders[BFLOAT16] = (floating, "bf16")
-    contenders |= {MIXED: (mixed, "f32"), INT8: (package.path(level.graph), "f32")}
+    contenders |= {MIXED: (mixed, picture_precision()), INT8: (package.path(level.graph), picture_precision())}
     return contenders, judge, {"float_layers": list(plan.kept), "losses": dict(plan.losses)}
 
 

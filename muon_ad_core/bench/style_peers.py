@@ -66,10 +66,12 @@ def open_peers(graphs: Mapping[str, Path], threads: int) -> Iterator[tuple[str, 
         floating, int8 = graphs[f"{network} float"], graphs[f"{network} int8"]
         yield f"{network}, {ORT}", _in_onnxruntime(floating, threads)
         if importlib.util.find_spec("openvino"):
+            from muon_ad_core.engine.openvino_runtime import picture_precision
+
             yield f"{network}, OpenVINO float32", OpenVinoPainter(floating, threads, "f32")
             if OpenVinoPainter.has_bfloat16():
                 yield f"{network}, OpenVINO bfloat16", OpenVinoPainter(floating, threads, "bf16")
-            yield f"{network}, OpenVINO int8", OpenVinoPainter(int8, threads, "f32")
+            yield f"{network}, OpenVINO int8", OpenVinoPainter(int8, threads, picture_precision())
 
 
 def open_ncnn(folder: Path, threads: int) -> Iterator[tuple[str, Painter]]:

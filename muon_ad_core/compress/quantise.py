@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -63,6 +64,8 @@ class CalibratedGraph:
         quantiser.model.save_model_to_file(str(target))
         graph = onnx.load(str(target))
         _pad_integers(graph.graph)
+        _transpose_late(graph.graph)
+        del graph.graph.value_info[:]  # shapes of what was changed, in part
         onnx.checker.check_model(graph)
         onnx.save(graph, str(target))
 
@@ -88,6 +91,50 @@ def _pad_integers(graph: onnx.GraphProto) -> None:
                 convolution.input[0] = pad.output[0]
                 graph.node.remove(pad)
                 graph.node.insert(list(graph.node).index(dequantise) + 1, pad)
+
+
+def _transpose_late(graph: onnx.GraphProto) -> None:
+    """Let a transposed input be scaled, rounded and padded as it lies, and be transposed for its convolution: there it
+    costs nothing in a runtime whose convolutions read that order.
+    """
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for transposition in [node for node in graph.node if node.op_type == "Transpose"]:
+        order = onnx.helper.get_node_attr_value(transposition, "perm")
+        passed, last = [], transposition
+        while (following := _only(readers.get(last.output[0], []))) is not None and _keeps_order(following, constants):
+            passed.append(following)
+            last = following
+        if not passed or following is None or following.op_type != "Conv":
+            continue
+        for pad in [node for node in passed if node.op_type == "Pad"]:
+            graph.initializer.append(_pads_before(pad, order, constants[pad.input[1]]))
+            pad.input[1] = graph.initializer[-1].name
+        passed[0].input[0] = transposition.input[0]
+        transposition.input[0], following.input[0] = last.output[0], transposition.output[0]
+        graph.node.remove(transposition)
+        graph.node.insert(list(graph.node).index(following), transposition)
+
+
+def _only(nodes: Sequence[onnx.NodeProto]) -> onnx.NodeProto | None:
+    return nodes[0] if len(nodes) == 1 else None
+
+
+def _keeps_order(node: onnx.NodeProto, constants: dict[str, np.ndarray]) -> bool:
+    """Whether it pads, or treats all values alike, wherever they lie."""
+    if node.op_type == "Pad":
+        return node.input[1] in constants
+    alike = node.op_type in ("Cast", "Mul", "Sub", "Add", "QuantizeLinear", "DequantizeLinear")
+    return alike and all(name in constants and constants[name].size == 1 for name in node.input[1:])
+
+
+def _pads_before(pad: onnx.NodeProto, order: Sequence[int], pads: np.ndarray) -> onnx.TensorProto:
+    """What a Pad adds on each side, for a tensor that is transposed to this order only afterwards."""
+    moved = pads.reshape(2, -1)[:, np.argsort(order)].flatten()
+    return numpy_helper.from_array(moved, f"{pad.name}_before_transposition")
 
 
 def _calibrate(graph: Path, frames: Frames, percentile: float) -> Any:

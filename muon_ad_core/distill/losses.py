@@ -89,8 +89,8 @@ def mesh_penalty(picture: Tensor) -> Tensor:
     cut = picture.float().unfold(2, WINDOW, STEP).unfold(3, WINDOW, STEP).flatten(2, 3)
     hann = torch.hann_window(WINDOW, periodic=False, device=picture.device)
     weights = hann[:, None] * hann
-    spectrum = torch.fft.fft2((cut - cut.mean(dim=(3, 4), keepdim=True)) * weights)
-    power = spectrum.abs().square().sum(dim=1) / weights.square().sum() / WINDOW**2  # sums to the variance
+    half = torch.view_as_real(torch.fft.rfft2((cut - cut.mean(dim=(3, 4), keepdim=True)) * weights))
+    power = _whole_plane((half * half).sum(dim=(1, 5))) / weights.square().sum() / WINDOW**2  # sums to the variance
     frequency = torch.fft.fftfreq(WINDOW, device=picture.device)
     counted = torch.hypot(frequency[:, None], frequency) > 1 / LONGEST_PERIOD
     variance = (power * counted).sum(dim=(2, 3), keepdim=True)
@@ -99,6 +99,12 @@ def mesh_penalty(picture: Tensor) -> Tensor:
     surroundings = functional.avg_pool2d(wide, SURROUNDINGS, stride=1)
     excess = (usual - surroundings) / (surroundings + NOTHING)
     return excess[:, 0, counted].square().mean(dim=1)
+
+
+def _whole_plane(half: Tensor) -> Tensor:
+    """All frequencies (..., S, S) of a real picture's power from those that are not negative, (..., S, S / 2 + 1)."""
+    mirrored = half[..., 1:-1].flip(-2, -1).roll(1, dims=-2)
+    return torch.cat([half, mirrored], dim=-1)
 
 
 def shift_difference(first: Tensor, second: Tensor, shift: tuple[int, int]) -> Tensor:

@@ -226,4 +226,6 @@ def _optimizer(network: nn.Module, recipe: PaintingTraining) -> Muon:
     ]
     if matrices:
         groups.append({"params": matrices, "use_muon": True, "relative_rate": 1.0, "weight_decay": recipe.matrix_decay})
-    return Muon(groups, lr=recipe.lr, adamw_lr=recipe.adamw_lr, weight_decay=recipe.weight_decay)
+    return Muon(
+        groups, recipe.lr, recipe.adamw_lr, weight_decay=recipe.weight_decay, newton_schulz_dtype=torch.bfloat16
+    )

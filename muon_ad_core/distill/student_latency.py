@@ -46,7 +46,7 @@ class MeasuredLatency:
             floating, int8 = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
             export_float_level(Student(config).eval(), "fine", floating)
             quantise(floating, int8, frames)
-            graph = open_graph(int8, "auto", self._threads)
+            graph = open_graph(int8, "auto", self._threads, of_pictures=True)
             inputs = {"pixels": random.integers(0, 256, PACKED_VGA, np.uint8), "code": code}
             times = []
             for _ in range(WARM_UPS + RUNS):

@@ -93,10 +93,12 @@ def preload_backend() -> None:
         importlib.import_module("muon_ad_core.engine.onnxruntime_runtime")
 
 
-def open_graph(path: Path, backend: str = "auto", threads: int = 0) -> Graph:
+def open_graph(path: Path, backend: str = "auto", threads: int = 0, of_pictures: bool = False) -> Graph:
     """Load an ONNX graph, or one in ncnn's format (.param, and .bin beside it), which only ncnn runs.
 
-    threads: CPU threads, 0 for as many as there are cores. Raises EngineError when the backend cannot read the file.
+    threads: CPU threads, 0 for as many as there are cores; of_pictures: outputs are pictures, so that what is not INT8
+    may be rounded more coarsely where that is faster, unlike coordinates or codes. Raises EngineError when the backend
+    cannot read the file.
     """
     if path.suffix == NCNN_SUFFIX:
         return _open_ncnn(path, backend, threads)
@@ -104,9 +106,9 @@ def open_graph(path: Path, backend: str = "auto", threads: int = 0) -> Graph:
     if chosen.startswith(TENSORRT):
         return _open_tensorrt(path, chosen)
     if chosen == "openvino":
-        from muon_ad_core.engine.openvino_runtime import OpenVinoGraph
+        from muon_ad_core.engine.openvino_runtime import OpenVinoGraph, picture_precision
 
-        return OpenVinoGraph(path, threads)
+        return OpenVinoGraph(path, threads, picture_precision() if of_pictures else "f32")
     if chosen == "torch":
         try:
             from muon_ad_core.engine.torch_runtime import TorchGraph

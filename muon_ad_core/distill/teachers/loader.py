@@ -11,6 +11,7 @@ from muon_ad_core.distill.teachers.base import Teacher
 from muon_ad_core.distill.teachers.micro import load_micro_teacher, random_teacher
 from muon_ad_core.engine.package import MANIFEST, find_engine
 from muon_ad_core.errors import EngineError
+from muon_ad_core.machine import Machine
 
 BUILT_IN = "teacher"
 RANDOM = "random"
@@ -45,8 +46,7 @@ def load_teacher(name: str, bfloat16: bool | None = None, seed: int = 0) -> Teac
 
 def has_fast_bfloat16() -> bool:
     """Whether this processor has units for bfloat16 (AVX512-BF16 or AMX); without, it is far slower than float32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
+    flags = Machine().processor_flags()
+    if not flags:
         return torch.cuda.is_available()
     return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -74,6 +74,33 @@ def test_int8_is_close_to_float(graphs: tuple[Path, Path], backend: str, side: i
     assert np.abs(found - expected).mean() < 0.03 * np.abs(expected).mean()
 
 
+class ChannelsLast(torch.nn.Module):
+    """A convolution of uint8 (B, H, W, 3), other sides padded by other widths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(3, 4, (1, 3), padding=(0, 1), padding_mode="replicate")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.convolution(x.to(torch.float32).permute(0, 3, 1, 2) * (1 / 127.5) - 1)
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_an_input_is_transposed_only_for_its_convolution(tmp_path: Path, backend: str) -> None:
+    torch.manual_seed(0)
+    floating, int8 = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    export_onnx(ChannelsLast(), {"x": torch.zeros(1, 6, 8, 3, dtype=torch.uint8)}, ["y"], floating)
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (1, 6, 8, 3), np.uint8)
+    quantise(floating, int8, ({"x": random.integers(0, 256, x.shape, np.uint8)} for _ in range(20)))
+    nodes = list(onnx.load(int8).graph.node)
+    readers = {name: node.op_type for node in nodes for name in node.input}
+    assert [readers[node.output[0]] for node in nodes if node.op_type == "Transpose"] == ["Conv"]
+    assert [readers[node.output[0]] for node in nodes if node.op_type == "Pad"] == ["Transpose"]
+    expected = open_graph(floating, backend, 1).run({"x": x})["y"].copy()
+    np.testing.assert_allclose(open_graph(int8, backend, 1).run({"x": x})["y"], expected, atol=0.05)
+
+
 def test_macs_of_convolutions_and_linear_layers() -> None:
     class Both(torch.nn.Module):
         def __init__(self) -> None:

@@ -85,7 +85,7 @@ def test_a_pass_is_remembered_for_that_library_only(package: EnginePackage) -> N
 
 
 def test_the_stylizer_checks_unless_told_not_to(package: EnginePackage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def opened(path: Path, backend: str, threads: int) -> Graph:
+    def opened(path: Path, backend: str, threads: int, of_pictures: bool = False) -> Graph:
         return Wrapped(open_graph(path, "onnxruntime", threads), lambda array: 255 - array)
 
     monkeypatch.setattr("muon_ad_core.stylize.open_graph", opened)
