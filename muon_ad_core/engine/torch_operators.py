@@ -96,12 +96,14 @@ def _depth_to_space(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 def _pad(inputs: Inputs, attributes: Attributes) -> Tensor:
     mode = {b"edge": "replicate", b"reflect": "reflect"}.get(attributes.get("mode", b"constant"))
-    pads = inputs[1].tolist()
-    planes = inputs[0].ndim == 4 and not any(pads[axis] for axis in (0, 1, 4, 5))
-    if mode is None or not planes:
+    value, pads = inputs[0], inputs[1].reshape(2, -1).T.tolist()
+    axes = [axis for axis, around in enumerate(pads) if any(around)]
+    if mode is None or value.ndim != 4 or len(axes) > 2:
         raise EngineError("backend torch pads planes by what they hold alone: take another backend for this graph.")
-    top, left, bottom, right = (pads[axis] for axis in (2, 3, 6, 7))
-    return functional.pad(inputs[0], (left, right, top, bottom), mode)
+    order = [axis for axis in range(4) if axis not in axes] + axes
+    (top, bottom), (left, right) = (pads[axis] for axis in order[2:])
+    padded = functional.pad(value.permute(order), (left, right, top, bottom), mode)
+    return padded.permute([order.index(axis) for axis in range(4)])
 
 
 def _reshape(inputs: Inputs, attributes: Attributes) -> Tensor:
