@@ -10,6 +10,7 @@ from muon_ad_core.engine import runtime
 from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.engine.runtime import available_backends, choose_backend, open_graph
 from muon_ad_core.errors import EngineError
+from muon_ad_core.machine import Machine
 
 
 def test_auto_takes_the_first_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,12 +53,26 @@ def test_runtimes_agree_on_the_shipped_student() -> None:
     code = random.normal(size=(1, package.manifest["code_length"])).astype(np.float32)
     for level in package.levels:
         painted = [
-            open_graph(package.path(level.graph), backend, 1).run({"pixels": pixels, "code": code})["painted"].copy()
+            open_graph(package.path(level.graph), backend, 1, of_pictures=True)
+            .run({"pixels": pixels, "code": code})["painted"]
+            .copy()
             for backend in available_backends()
         ]
         assert painted[0].dtype == np.uint8
         # Different kernels round differently here and there; the pictures must be the same to the eye.
         assert np.abs(painted[0].astype(int) - painted[1]).mean() < 2
+
+
+@pytest.mark.parametrize(("flags", "precision"), [({"avx2", "amx_bf16"}, "bf16"), ({"avx2", "avx512_bf16"}, "f32")])
+def test_pictures_alone_are_rounded_to_bfloat16_where_matrix_units_write_it(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], precision: str
+) -> None:
+    pytest.importorskip("openvino", reason="of OpenVINO's precisions")
+    monkeypatch.setattr(Machine, "processor_flags", lambda _: flags)
+    package = EnginePackage.load(find_engine("student"))
+    path = package.path(package.levels[0].graph)
+    assert f"'INFERENCE_PRECISION_HINT': '{precision}'" in open_graph(path, "openvino", 1, of_pictures=True).identity
+    assert "'INFERENCE_PRECISION_HINT': 'f32'" in open_graph(path, "openvino", 1).identity
 
 
 @pytest.mark.parametrize("backend", available_backends())
