@@ -41,8 +41,8 @@ class Problem(Protocol):
         """The latent, or pyramid, that every run begins with."""
         ...
 
-    def objective(self) -> Objective:
-        """Style and content loss at all sites."""
+    def objective(self, shifts_per_step: int = 1) -> Objective:
+        """Style and content loss at all sites; shifts_per_step: see `ObjectiveSettings`."""
         ...
 
     def masked_objective(self) -> tuple[Objective, EntropyMask]:
@@ -83,9 +83,9 @@ class AttentionProblem:
             return self.teacher.encode(self.content).detach().float()
         return [level.clone() for level in split(self.content, level_count(*self.content.shape[2:]))]
 
-    def objective(self) -> AttentionObjective:
+    def objective(self, shifts_per_step: int = 1) -> AttentionObjective:
         """See `Problem.objective`."""
-        return self._objective(self.teacher, None)
+        return self._objective(self.teacher, None, shifts_per_step)
 
     def masked_objective(self) -> tuple[Objective, EntropyMask]:
         """See `Problem.masked_objective`; the entropies are those of the style picture."""
@@ -109,8 +109,12 @@ class AttentionProblem:
             shown = self.objective().picture(latent)[0].clamp(-1, 1)
         return self.judge_pictures(to_picture(shown), to_picture(self.content[0]), to_picture(self.style[0]))
 
-    def _objective(self, teacher: Teacher, sites: tuple[int, ...] | None) -> AttentionObjective:
-        settings = ObjectiveSettings(self.teacher.target, sites=sites, shifts=self.moves, seed=self.seed)
+    def _objective(
+        self, teacher: Teacher, sites: tuple[int, ...] | None, shifts_per_step: int = 1
+    ) -> AttentionObjective:
+        settings = ObjectiveSettings(
+            self.teacher.target, sites=sites, shifts=self.moves, shifts_per_step=shifts_per_step, seed=self.seed
+        )
         return AttentionObjective(teacher, [self.style], self.content, self.steps, settings)
 
 

@@ -17,8 +17,8 @@ from muon_ad_core.bench.optimizer_problems import Problem
 from muon_ad_core.bench.optimizer_variants import Variant
 from muon_ad_core.distill.optimisation import DivergedError, LatentOptimisation, Objective
 
-SMOOTHING = 10
-"""Steps that a loss is averaged over: random moves make single losses noisy."""
+SMOOTHING = 8
+"""Steps that a loss is averaged over: the moves of a picture come in turn, and differ in their loss."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def fluctuation(losses: Sequence[float]) -> float:
 
 def run_variant(variant: Variant, problem: Problem, rate: float, steps: int, seed: int, judged: bool = False) -> Run:
     """Optimise once; a run that diverges is told by infinite losses."""
-    whole = problem.objective()
+    whole = problem.objective(variant.moves)
     objective, flops_saved = whole, 0.0
     if variant.masked:
         objective, mask = problem.masked_objective()
@@ -111,20 +111,25 @@ def run_variant(variant: Variant, problem: Problem, rate: float, steps: int, see
 
 
 def tune(
-    variant: Variant, problems: Sequence[Problem], rates: int, steps: int, seed: int, target: float | None
-) -> tuple[float, dict[float, float]]:
-    """The best of `rates` learning rates, and the mean final loss at each.
+    variant: Variant,
+    problems: Sequence[Problem],
+    rates: int,
+    steps: int,
+    seed: int,
+    targets: Sequence[float] | None,
+) -> tuple[float, dict[float, list[float]]]:
+    """The best of `rates` learning rates, and the final losses on every problem at each.
 
-    Fewest steps to `target` count first (mean over problems, a run that misses it counts twice its length), then the
-    final loss; without a target the final loss alone. Every variant is given as many rates and runs.
+    targets: a loss for each problem. Fewest steps to them count first (a run that misses its target counts twice its
+    length), then the mean final loss; without targets that alone. Every variant is given as many rates and runs.
     """
     ranks, finals = {}, {}
     for rate in variant.rates(rates):
         found = [run_variant(variant, problem, rate, steps, seed) for problem in problems]
-        length = variant.run_steps(steps)
-        needed = [2 * length if target is None else run.steps_to(target) or 2 * length for run in found]
-        finals[rate] = math.fsum(run.final_loss for run in found) / len(found)
-        ranks[rate] = (sum(needed), finals[rate])
+        finals[rate] = [run.final_loss for run in found]
+        missed = 2 * variant.run_steps(steps)
+        pairs = zip(found, targets or (), strict=targets is not None)
+        ranks[rate] = (sum(run.steps_to(target) or missed for run, target in pairs), math.fsum(finals[rate]))
     return min(ranks, key=lambda rate: ranks[rate]), finals
 
 

@@ -2,7 +2,7 @@
 """Optimisers side by side on painting photographs: iterations and seconds to the loss that AdamW reaches in its run.
 
 AdamW's run (200 steps) sets the target for every pair of pictures and seed. Every optimiser may choose among equally
-many learning rates on the first pair with a seed of its own. See docs/optimizer.md for what the variants are.
+many learning rates on some of the pairs with a seed of its own. See docs/optimizer.md for what the variants are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from muon_ad_core.bench.optimizer_problems import Problem
     from muon_ad_core.bench.optimizer_variants import Variant
 
-TUNING_SEED = 1000
+TUNING_SEED, TUNING_PAIRS = 1000, 3
 LARGE = 512
 
 ProblemFactory = Callable[[int], "Problem"]
@@ -99,11 +99,12 @@ def compare(
     from muon_ad_core.bench.optimizer_runs import run_variant, tune
 
     chosen: dict[str, float] = {}
-    target = None
+    problems = [factory(TUNING_SEED) for factory in _spread(pairs, TUNING_PAIRS)]
+    targets = None
     for variant in variants:
-        chosen[variant.name], finals = tune(variant, [pairs[0](TUNING_SEED)], rates, steps, TUNING_SEED, target)
-        target = finals[chosen[variant.name]] if target is None else target
-        report(f"{variant.name}: learning rate {chosen[variant.name]:g}, loss {finals[chosen[variant.name]]:.4f}")
+        rate, finals = tune(variant, problems, rates, steps, TUNING_SEED, targets)
+        chosen[variant.name], targets = rate, finals[rate] if targets is None else targets
+        report(f"{variant.name}: learning rate {rate:g}, loss {sum(finals[rate]) / len(problems):.4f}")
     trials = []
     for factory in pairs:
         for seed in range(seeds):

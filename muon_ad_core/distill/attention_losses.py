@@ -49,11 +49,11 @@ def style_tokens(pictures: Sequence[Attentions], labels: Sequence[Sequence[Tenso
 def ad_l1(found: Attentions, style: Sequence[StyleTokens], labels: Sequence[Tensor] | None = None) -> Tensor:
     """Sum over sites of mean |O - O*|, O* = softmax(Q Ks^T / sqrt(d)) Vs: what the queries find in the style instead.
 
-    labels: of the picture's tokens (N,) at every site; a token then sees style tokens of its own label only.
+    labels: of the pictures' tokens (B, N) at every site; a token then sees style tokens of its own label only.
     """
     total = found[0].output.new_zeros((), dtype=torch.float32)
     for index, (attention, tokens) in enumerate(zip(found, style, strict=True)):
-        mask = None if labels is None or tokens.labels is None else allowed(labels[index], tokens.labels)
+        mask = None if labels is None or tokens.labels is None else allowed(labels[index], tokens.labels)[:, None]
         with torch.no_grad():
             target = _attend(attention.query, tokens, mask)
         total = total + (attention.output.float() - target.float()).abs().mean()
@@ -102,9 +102,12 @@ def resample_tokens(tokens: Tensor, grid: tuple[int, int], count: int) -> Tensor
 
 
 def allowed(labels: Tensor, style_labels: Tensor) -> Tensor:
-    """Which style tokens a token may see, (N, Ns): those of its label, or all where the style lacks the label."""
-    same = labels[:, None] == style_labels[None]
-    return same | ~same.any(dim=1, keepdim=True)
+    """Which style tokens a token may see: those of its label, or all where the style lacks the label.
+
+    labels (..., N), style_labels (Ns,) -> (..., N, Ns).
+    """
+    same = labels[..., None] == style_labels
+    return same | ~same.any(dim=-1, keepdim=True)
 
 
 def image_feature_loss(

@@ -2,14 +2,15 @@
 """The objective of an optimisation by attention distillation: a latent or pixel pyramid, seen by a teacher.
 
 Called with what is optimised and the step, it returns style and content loss (see `optimisation`). Pictures are moved
-by a few random pixels each step: the loss is the same wherever a token's cell begins, and no grid of cells is printed.
+by a few pixels: the loss is the same wherever a token's cell begins, and no grid of cells is printed. Moves are drawn
+once and come in turn: a gradient's momentum, and the mean of a few losses, see all of them alike.
 A teacher sees pixels softened, or bright specks meet its loss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class ObjectiveSettings:
 
     target: what the objective is called with, a pixel pyramid or a latent; style_loss: of STYLE_LOSSES; sites: indices
     of self-attentions, None for the teacher's default; shifts: how many different moves of a pyramid there are (content
-    features are kept for each), 1 for none; tile: the picture's opposite borders belong together; seed: of the moves.
+    features are kept for each), 1 for none; shifts_per_step: how many of these a step looks at, in one batch, which
+    costs less than as many steps; tile: the picture's opposite borders belong together; seed: of the moves.
     patch_weight: of the style's patches in the style loss (`patch_matching`), 0 for attention alone; needs the decoded
     picture in every step. content_share: of the photograph in what patches look for.
     """
@@ -50,6 +52,7 @@ class ObjectiveSettings:
     style_loss: str = "ad_l1"
     sites: tuple[int, ...] | None = None
     shifts: int = 8
+    shifts_per_step: int = 1
     tile: bool = False
     seed: int = 0
     patch_weight: float = 0.0
@@ -106,13 +109,13 @@ class AttentionObjective:
     def __call__(self, target: Any, step: int) -> tuple[Tensor, Tensor | None]:
         time = self._times[min(step, len(self._times) - 1)]
         self._look_at_styles(time)
-        shift = self._moves[int(np.random.default_rng([self.settings.seed, step]).integers(len(self._moves)))]
-        found = self.teacher.features(self._latent(target, shift), time, self.sites)
-        style = self._style_loss(found, shift)
+        shifts = self._shifts(step)
+        found = self.teacher.features(self._latent(target, shifts), time, self.sites)
+        style = self._style_loss(found, shifts)
         if self._patches is not None:
             labels = None if self._regions is None else self._regions.picture
             style = style + self.settings.patch_weight * self._patches(self.picture(target), step, labels)
-        return style, self._content_loss(found, time, shift, target)
+        return style, self._content_loss(found, time, shifts, target)
 
     def state_dict(self) -> dict[str, Any]:
         """What a run that goes on needs of its past."""
@@ -123,39 +126,51 @@ class AttentionObjective:
         if self._patches is not None:
             self._patches.load_state_dict(state)
 
-    def _style_loss(self, found: list[Attention], shift: Shift) -> Tensor:
+    def _shifts(self, step: int) -> list[Shift]:
+        """The moves of a step; at most all of them."""
+        count, moves = min(self.settings.shifts_per_step, len(self._moves)), self._moves
+        return [moves[(step * count + index) % len(moves)] for index in range(count)]
+
+    def _style_loss(self, found: list[Attention], shifts: list[Shift]) -> Tensor:
         if self.settings.style_loss == "kl_literal":
             size = self._styles[0].shape[2:]
             grids = [token_grid(size, a.query.shape[2]) for a in self._style_attentions[0]]
             return kl_literal(found, self._style_attentions[0], grids)
         if self._regions is None:
             return ad_l1(found, self._style_tokens)
-        moved = self._moved_labels(self._regions, shift)
-        return ad_l1(found, self._style_tokens, [token_labels(moved, a.query.shape[2]) for a in found])
+        moved = [self._moved_labels(self._regions, shift) for shift in shifts]
+        counts = [a.query.shape[2] for a in found]
+        return ad_l1(found, self._style_tokens, [torch.stack([token_labels(m, n) for m in moved]) for n in counts])
 
-    def _content_loss(self, found: list[Attention], time: float, shift: Shift, target: Any) -> Tensor | None:
+    def _content_loss(self, found: list[Attention], time: float, shifts: list[Shift], target: Any) -> Tensor | None:
         if self._content is None:
             return None
-        if shift not in self._content_attentions:
-            with torch.no_grad():
-                # One level is a pyramid, too.
-                still = self.teacher.encode(self._content) if self.settings.target == "latent" else [self._content]
-                latent = self._latent(still, shift)
-                self._content_attentions[shift] = self.teacher.features(latent, time, self.sites)
-        loss = content_loss(found, self._content_attentions[shift])
+        sites = zip(*(self._content_at(self._content, shift, time) for shift in shifts), strict=True)
+        loss = content_loss(found, [replace(site[0], query=torch.cat([a.query for a in site])) for site in sites])
         if self._image_features is not None and self._image_targets is not None:
             loss = loss + image_feature_loss(self._image_features, self.picture(target), self._image_targets)
         return loss
+
+    def _content_at(self, content: Tensor, shift: Shift, time: float) -> list[Attention]:
+        """The attentions of the moved content picture; computed once a time."""
+        if shift not in self._content_attentions:
+            with torch.no_grad():
+                # One level is a pyramid, too.
+                still = self.teacher.encode(content) if self.settings.target == "latent" else [content]
+                latent = self._latent(still, [shift])
+                self._content_attentions[shift] = self.teacher.features(latent, time, self.sites)
+        return self._content_attentions[shift]
 
     def picture(self, target: Any) -> Tensor:
         """The picture (B, 3, H, W) that the target stands for."""
         return self.teacher.decode(target) if self.settings.target == "latent" else render(target)
 
-    def _latent(self, target: Any, shift: Shift) -> Tensor:
-        """What the teacher sees of a target."""
+    def _latent(self, target: Any, shifts: list[Shift]) -> Tensor:
+        """What the teacher sees of a target: a batch of it, moved."""
         if self.settings.target == "latent":
-            return torch.roll(target, shift, (2, 3)) if self.settings.tile else target
-        return self.teacher.encode(soften(self._move(render(target), shift)))
+            return torch.cat([torch.roll(target, shift, (2, 3)) for shift in shifts]) if self.settings.tile else target
+        picture = render(target)
+        return self.teacher.encode(soften(torch.cat([self._move(picture, shift) for shift in shifts])))
 
     def _move(self, picture: Tensor, shift: Shift) -> Tensor:
         """Pixels (B, C, H, W) rolled where they tile, else moved inside a margin of mirrored pixels."""

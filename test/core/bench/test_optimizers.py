@@ -42,7 +42,7 @@ class Bowl:
     def start(self) -> torch.Tensor:
         return torch.ones(1, 2, 4, 4)
 
-    def objective(self) -> Objective:
+    def objective(self, shifts_per_step: int = 1) -> Objective:
         return lambda latent, step: ((latent - 3).square().mean(), latent.square().mean())
 
     def masked_objective(self) -> tuple[Objective, EntropyMask]:
@@ -81,8 +81,8 @@ def test_ratios_are_medians_and_runs_that_miss_the_target_count_as_none() -> Non
     trials = [Trial("a", seed, {BASELINE: base, "Muon c_hw": run}) for seed, run in enumerate([quick, quick, never])]
     found = figures("Muon c_hw", trials)
     assert (found["reached"], found["trials"], found["iterations_to_target"]) == (2, 3, 1)
-    assert found["iterations_ratio"] == pytest.approx(100)
-    assert found["seconds_ratio"] == pytest.approx(100 * 0.1 / 0.2)
+    assert found["iterations_ratio"] == pytest.approx(98)  # from there on the mean of eight losses is 1
+    assert found["seconds_ratio"] == pytest.approx(98 * 0.1 / 0.2)
     lost = figures("Muon c_hw", [Trial("a", 0, {BASELINE: base, "Muon c_hw": never})])
     assert lost["iterations_ratio"] is None and lost["iterations_to_target"] is None
     still = figures("Muon c_hw", [Trial("a", 0, {BASELINE: a_run([1.0, 2.0]), "Muon c_hw": quick})])
@@ -102,14 +102,14 @@ def test_tuning_takes_the_rate_with_the_lowest_loss_or_the_fewest_steps() -> Non
     assert len(finals) == 4 and finals[rate] == min(finals.values())
     target = run_variant(ADAMW, Bowl(), rate, 20, 0).final_loss
     muon = Variant("Muon", {"view": "c_hw"})
-    chosen, finals = tune(muon, [Bowl()], 4, 20, 0, target)
+    chosen, finals = tune(muon, [Bowl()], 4, 20, 0, [target])
     steps = {rate: run_variant(muon, Bowl(), rate, 20, 0).steps_to(target) or 40 for rate in finals}
     assert steps[chosen] == min(steps.values())
 
 
 def test_a_run_that_diverges_is_told_by_infinite_losses() -> None:
     class Cliff(Bowl):
-        def objective(self) -> Objective:
+        def objective(self, shifts_per_step: int = 1) -> Objective:
             return lambda latent, step: (latent.sum() * (math.nan if step == 2 else 1.0), None)
 
     run = run_variant(ADAMW, Cliff(), 0.1, 6, 0, judged=True)

@@ -148,7 +148,7 @@ def test_several_styles_join_their_tokens() -> None:
 def test_regions_see_their_own_style_only() -> None:
     found, first, second = attention(6, 0), attention(4, 1), attention(5, 2)
     labels = [[torch.zeros(4, dtype=torch.long)], [torch.ones(5, dtype=torch.long)]]
-    mine = [torch.tensor([0, 0, 0, 1, 1, 7])]  # no style has label 7: it sees all
+    mine = [torch.tensor([[0, 0, 0, 1, 1, 7]])]  # no style has label 7: it sees all
     loss = ad_l1([found], style_tokens([[first], [second]], labels), mine)
     key, value = (torch.cat([getattr(x, n) for x in (first, second)], 2) for n in ("key", "value"))
     both = plain_attention(found.query, key, value)

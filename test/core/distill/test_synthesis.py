@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
 from muon_ad_core import cli  # noqa: E402
-from muon_ad_core.distill.attention_objective import AttentionObjective, ObjectiveSettings  # noqa: E402
+from muon_ad_core.distill.attention_objective import AttentionObjective, ObjectiveSettings, Regions  # noqa: E402
 from muon_ad_core.distill.optimisation_settings import OptimisationSettings  # noqa: E402
 from muon_ad_core.distill.pyramid import level_count, refine, render, split  # noqa: E402
 from muon_ad_core.distill.synthesis import Synthesis, synthesize  # noqa: E402
@@ -177,6 +177,30 @@ def test_attention_of_the_unmoved_content_is_met_exactly(pictures: Path, teacher
     for step in range(4):
         content = objective([picture], step)[1]
         assert content is not None and float(content) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("regions", [None, "halves"])
+def test_several_moves_a_step_have_the_mean_of_their_losses(teacher: MicroTeacherFeatures, regions: str | None) -> None:
+    content, style = torch.rand(1, 3, 32, 40) * 2 - 1, torch.rand(1, 3, 40, 32) * 2 - 1
+    labels = None
+    if regions:
+        halves = torch.arange(40) // 20
+        labels = Regions(halves.expand(32, 40), (halves[:, None].expand(40, 32),))
+
+    def objective(count: int) -> AttentionObjective:
+        return AttentionObjective(
+            teacher, [style], content, 1, ObjectiveSettings(shifts=6, shifts_per_step=count), labels
+        )
+
+    target = [torch.rand(1, 3, 32, 40) * 2 - 1]
+    one = [objective(1)(target, step) for step in range(6)]
+    assert len({float(loss) for loss, _ in one}) == 6  # every move is looked at once
+    assert one[0] == objective(1)(target, 6)
+    for step in (0, 1):
+        several = objective(3)(target, step)
+        for found, single in zip(several, zip(*one[3 * step : 3 * step + 3], strict=True), strict=True):
+            assert found is not None
+            assert float(found) == pytest.approx(np.mean([float(loss) for loss in single]), rel=1e-4)
 
 
 @pytest.mark.parametrize(
