@@ -73,7 +73,7 @@ def fluctuation(losses: Sequence[float]) -> float:
 
 def run_variant(variant: Variant, problem: Problem, rate: float, steps: int, seed: int, judged: bool = False) -> Run:
     """Optimise once; a run that diverges is told by infinite losses."""
-    whole = problem.objective(variant.moves)
+    whole = problem.objective(variant.shifts_per_step)
     objective, flops_saved = whole, 0.0
     if variant.masked:
         objective, mask = problem.masked_objective()
@@ -127,9 +127,11 @@ def tune(
     for rate in variant.rates(rates):
         found = [run_variant(variant, problem, rate, steps, seed) for problem in problems]
         finals[rate] = [run.final_loss for run in found]
-        missed = 2 * variant.run_steps(steps)
-        pairs = zip(found, targets or (), strict=targets is not None)
-        ranks[rate] = (sum(run.steps_to(target) or missed for run, target in pairs), math.fsum(finals[rate]))
+        needed = 0
+        if targets is not None:
+            missed = 2 * variant.run_steps(steps)
+            needed = sum(run.steps_to(target) or missed for run, target in zip(found, targets, strict=True))
+        ranks[rate] = (needed, math.fsum(finals[rate]))
     return min(ranks, key=lambda rate: ranks[rate]), finals
 
 

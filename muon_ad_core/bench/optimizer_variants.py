@@ -18,15 +18,15 @@ SHORT = 1 / 3
 class Variant:
     """One way to optimise: changes of `OptimisationSettings`.
 
-    share: length of the run as a share of the baseline's; moves: of the picture that a step looks at;
-    masked: whether the loss sees the sites and heads of the entropy mask only; centre: middle of the learning rates
-    that are tried.
+    share: length of the run as a share of the baseline's; shifts_per_step: see `ObjectiveSettings`, not for masked
+    ones; masked: whether the loss sees the sites and heads of the entropy mask only; centre: middle of the learning
+    rates that are tried.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
-    moves: int = 1
+    shifts_per_step: int = 1
     masked: bool = False
     centre: float = 0.01
 
@@ -49,9 +49,9 @@ class Variant:
 
 
 def _short(
-    name: str, settings: Mapping[str, Any], moves: int = 1, masked: bool = False, centre: float = 0.01
+    name: str, settings: Mapping[str, Any], shifts_per_step: int = 1, masked: bool = False, centre: float = 0.01
 ) -> Variant:
-    return Variant(name, {"schedule": "cosine", **settings}, SHORT, moves, masked, centre)
+    return Variant(name, {"schedule": "cosine", **settings}, SHORT, shifts_per_step, masked, centre)
 
 
 ELEMENTS: dict[str, Any] = {"second_moment": "elements", "momentum": 0.85}
@@ -68,17 +68,17 @@ VARIANTS = (
     Variant("Adam", {"optimizer": "adam"}, centre=0.01),
     Variant("SGD with momentum", {"optimizer": "sgd"}, centre=64.0),
     Variant("Muon, constant rate", {"view": "c_hw"}),
-    Variant("AdamW, four moves", {"optimizer": "adamw"}, moves=4, centre=0.005),
+    Variant("AdamW, four moves", {"optimizer": "adamw"}, shifts_per_step=4, centre=0.005),
     _short("AdamW, short run", {"optimizer": "adamw"}, centre=0.02),
-    _short("AdamW, short run, four moves", {"optimizer": "adamw"}, moves=4, centre=0.04),
+    _short("AdamW, short run, four moves", {"optimizer": "adamw"}, shifts_per_step=4, centre=0.04),
     _short("Muon c_hw", {"view": "c_hw"}),
-    _short("Muon c_hw, four moves", {"view": "c_hw"}, moves=4, centre=0.04),
+    _short("Muon c_hw, four moves", {"view": "c_hw"}, shifts_per_step=4, centre=0.04),
     _short("Muon ch_w", {"view": "ch_w"}),
     _short("Muon patch", {"view": "patch"}),
     _short("Muon patch, rows", {"view": "patch", "second_moment": "rows"}),
     _short("Muon patch, eigenbasis", {**EIGENBASIS, "view": "patch"}, centre=0.05),
     _short("Muon c_hw, eigenbasis", WHITENED, centre=0.05),
-    _short("Muon c_hw, eigenbasis, four moves", WHITENED, moves=4, centre=0.05),
+    _short("Muon c_hw, eigenbasis, four moves", WHITENED, shifts_per_step=4, centre=0.05),
     _short("Muon ch_w, eigenbasis", {**EIGENBASIS, "view": "ch_w"}, centre=0.05),
     _short("Muon c_hw, elements", {**ELEMENTS, "view": "c_hw"}, centre=0.05),
     _short("Muon patch 8, elements", {**DIVIDED, "patch": 8}, centre=0.05),
