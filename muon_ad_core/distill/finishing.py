@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `engine.finishing` does to painted pictures, so that a training sees what is shown, and gradients lead back."""
+"""What the runtime does to painted pictures, so that a training sees what is shown, and gradients lead back."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from muon_ad_core.engine.finishing import CONTRAST_CELL, CONTRAST_KERNEL, Finish, gaussian_weights
+from muon_ad_core.palette import Palette
 
 SLOPE_OUTSIDE = 0.05
+HALF_RANGE = 127.5
 
 
 def finished(painted: Tensor, frames: Tensor, finish: Finish) -> Tensor:
@@ -27,6 +31,23 @@ def finished(painted: Tensor, frames: Tensor, finish: Finish) -> Tensor:
     if share:
         without_detail = (1 - share) * without_detail + share * _mean_around(frames)
     return soft_clamp(softened + frames - without_detail)
+
+
+@torch.autocast("cpu", enabled=False)
+def moved_colours(painted: Tensor, wanted: Sequence[Palette], share: float) -> Tensor:
+    """Colours of pictures (V B, 3, H, W) in about [-1, 1], B of V views each, a share of the way to B palettes.
+
+    The views of one picture follow one another at a distance of B, and are moved alike, as frames of a sequence are.
+    Gradients take the maps (`palette.Palette.map_to`) as given.
+    """
+    maps = []
+    for number, palette in enumerate(wanted):
+        colours = painted.detach()[number :: len(wanted)].float().transpose(0, 1).flatten(1) * HALF_RANGE + HALF_RANGE
+        found = Palette(colours.mean(dim=1).numpy(), torch.cov(colours, correction=0).numpy())
+        maps.append(torch.from_numpy(found.map_to(palette, share)))
+    map_ = torch.stack(maps).repeat(len(painted) // len(wanted), 1, 1)
+    matrix, added = map_[:, :, :3], map_[:, :, 3] / HALF_RANGE + map_[:, :, :3].sum(dim=2) - 1
+    return torch.einsum("bij,bjhw->bihw", matrix, painted.float()) + added[:, :, None, None]
 
 
 def soft_clamp(painted: Tensor) -> Tensor:

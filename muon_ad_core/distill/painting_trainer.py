@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from muon_ad_core.distill.attention_lesson import AttentionLosses
 from muon_ad_core.distill.curriculum import rate_factor
-from muon_ad_core.distill.finishing import finished, soft_clamp
+from muon_ad_core.distill.finishing import finished, moved_colours, soft_clamp
 from muon_ad_core.distill.gradient_geometry import cosine, project_conflict
 from muon_ad_core.distill.muon import Muon
 from muon_ad_core.distill.painting_curriculum import PaintingCurriculum, is_last_phase
@@ -27,6 +27,7 @@ from muon_ad_core.distill.pictures import PhotoFolder, StylePicture, to_tensor
 from muon_ad_core.distill.training import TrainingRun
 from muon_ad_core.engine.finishing import Finish
 from muon_ad_core.errors import UserError
+from muon_ad_core.palette import Palette
 
 WARM_UP_STEPS = 100
 LEAST_RATE = 0.02
@@ -47,8 +48,9 @@ class PaintingTraining:
 
     photos, features: folder of photographs, file of SqueezeNet 1.1 weights; steps or minutes: length, the other is 0;
     batch: photographs a step, each seen in two shifted views of crop x crop pixels; style_side: longer side of the
-    style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop; finish: of
-    results before they are judged, as the runtime will; lr, adamw_lr: of Muon for convolutions and of AdamW for the
+    style pictures; max_shift: largest shift in pixels between the two views of a photograph, less than crop;
+    palette_share, finish: how far colours are moved to those of the style's picture, and what else is done to results
+    before they are judged, as the runtime will; lr, adamw_lr: of Muon for convolutions and of AdamW for the
     rest (for all with optimizer "adamw"); decay_share: last part of the run in which the rates fall to zero; noise:
     most sensor noise added to a view; projection: project the style's gradient where it conflicts with what holds the
     picture; curriculum: the phases of `painting_curriculum`; teacher: of attention distillation, when its weight is not
@@ -65,6 +67,7 @@ class PaintingTraining:
     crop: int = 192
     style_side: int = 448
     max_shift: int = 48
+    palette_share: float = 0.0
     finish: Finish = field(default_factory=Finish)
     optimizer: str = "muon"
     lr: float = 2e-3
@@ -112,6 +115,7 @@ class PaintingTrainer(TrainingRun[Network]):
         self.recipe = recipe
         self.photos = PhotoFolder(recipe.photos)
         self.style_pictures = [style.read() for style in styles]
+        self._palettes = [Palette.of(picture) for picture in self.style_pictures]
         self._losses = PerceptualLosses(recipe.features, self.style_pictures, recipe.style_side, recipe.weights)
         self._attention = self._attention_losses() if recipe.weights.attention else None
         self.curriculum = PaintingCurriculum() if recipe.curriculum else None
@@ -144,11 +148,18 @@ class PaintingTrainer(TrainingRun[Network]):
         """
         views = self._draw_views(self.draw_styles(random), random)
         with torch.autocast("cpu", torch.bfloat16):
-            painted = finished(soft_clamp(self.paint(network, views, random)), views.both(), self.recipe.finish)
+            painted = finished(self._coloured(network, views, random), views.both(), self.recipe.finish)
             losses = self._losses(painted, views, random)
             if self._attention is not None:
                 losses |= self._attention(painted, views, random)
         return losses
+
+    def _coloured(self, network: Network, views: Views, random: np.random.Generator) -> Tensor:
+        """What `paint` makes of the views, its colours moved as the recipe says."""
+        painted, share = soft_clamp(self.paint(network, views, random)), self.recipe.palette_share
+        if not share:
+            return painted
+        return soft_clamp(moved_colours(painted, [self._palettes[index] for index in views.styles], share))
 
     def further_state(self) -> dict[str, Any]:
         return {"curriculum": self.curriculum.state_dict()} if self.curriculum is not None else {}

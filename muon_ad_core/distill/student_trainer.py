@@ -23,6 +23,7 @@ from muon_ad_core.errors import UserError
 from muon_ad_core.nets.rectifier import set_slope
 from muon_ad_core.nets.student import LEVELS, Level, Student, StudentConfig
 from muon_ad_core.nets.style_encoder import ENCODER_SIZE, StyleEncoder
+from muon_ad_core.palette import USUAL_SHARE
 
 LEAK_SHARE = 0.7
 """Part of the run in which the leak falls to zero."""
@@ -39,8 +40,8 @@ class StudentTraining(PaintingTraining):
     does not ship gives, with its colour channels in another order, at most 5; parts: whether parts of the pictures
     of `styles` are styles that do not ship, too; frozen_codes: encoder, offsets and context are not trained, so
     that codes stay those of the student that the run started from; frozen_student: nothing else is trained, and the
-    shipped styles keep their codes, while the encoder learns to make better ones of other pictures; finish: as the
-    package tells the runtime; grain: likewise, in grey levels; leak: slope below zero of all rectifiers when the
+    shipped styles keep their codes, while the encoder learns to make better ones of other pictures; palette_share,
+    finish: as the runtime has them; grain: likewise, in grey levels; leak: slope below zero of all rectifiers when the
     run begins (without it, most units of the body had no gradient left after 1,300 steps), which it loses on the
     way; standardised: whether filters are (see `weight_standardisation`), but for those that begin as the picture's
     patterns; levels: exits that are trained.
@@ -54,6 +55,7 @@ class StudentTraining(PaintingTraining):
     frozen_student: bool = False
     palettes: int = 0
     parts: bool = False
+    palette_share: float = USUAL_SHARE
     finish: finishing.Finish = finishing.USUAL
     grain: float = grain.USUAL
     leak: float = 0.1
