@@ -8,6 +8,7 @@ linear map that brings them to the picture's and moves them least (Pitié and Ko
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -51,6 +52,11 @@ class Palette:
         if not np.isfinite(array).all() or np.linalg.eigvalsh(array[:, 1:]).min() < -ROUNDED:
             raise ValueError("a palette's variances must not be negative")
         return cls(array[:, 0].astype(np.float32), array[:, 1:].astype(np.float32))
+
+    @classmethod
+    def mean_of(cls, palettes: Sequence[Palette]) -> Palette:
+        """With the mean of the means and of the covariances of one or several."""
+        return cls.from_array(np.mean([palette.to_array() for palette in palettes], axis=0))
 
     def to_array(self) -> np.ndarray:
         """(3, 4) float32: the mean, then the covariance's columns."""

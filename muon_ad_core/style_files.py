@@ -47,9 +47,9 @@ class Style:
 
 def mean_style(styles: Sequence[Style]) -> Style:
     """The mean of one or several."""
-    code, palettes = np.mean([style.code for style in styles], axis=0), [style.palette for style in styles]
-    arrays = [palette.to_array() for palette in palettes if palette]
-    return Style(code, Palette.from_array(np.mean(arrays, axis=0)) if len(arrays) == len(styles) else None)
+    palettes = [style.palette for style in styles if style.palette]
+    code = np.mean([style.code for style in styles], axis=0)
+    return Style(code, Palette.mean_of(palettes) if len(palettes) == len(styles) else None)
 
 
 def style_folder(package: EnginePackage) -> Path:

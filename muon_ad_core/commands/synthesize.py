@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="weight of content (default 1, in latents 0.25)")  # fmt: skip
     parser.add_argument("--patch-weight", type=float, metavar="WEIGHT",
                         help="of the style's patches in the style loss (default 100, in latents 0)")  # fmt: skip
+    parser.add_argument("--distribution-weight", type=float, metavar="WEIGHT",
+                        help="of the style's colours and perceptual features (default 10, in latents 0)")  # fmt: skip
     help_scale = "size of the style relative to the result; below 1 strokes are finer (default 1)"
     parser.add_argument("--style-scale", type=float, default=1.0, metavar="FACTOR", help=help_scale)
     parser.add_argument("--mask", type=Path, metavar="PICTURE", help="regions of the result, one flat grey each")
@@ -114,8 +116,8 @@ def _settings(args: argparse.Namespace, target: str) -> SynthesisSettings:
         default_objective(target), style_loss=args.style_loss, tile=args.tile,
         sites=None if args.sites is None else tuple(args.sites),
     )  # fmt: skip
-    if args.patch_weight is not None:
-        objective = replace(objective, patch_weight=args.patch_weight)
+    weights = {"patch_weight": args.patch_weight, "distribution_weight": args.distribution_weight}
+    objective = replace(objective, **{name: weight for name, weight in weights.items() if weight is not None})
     return SynthesisSettings(
         size=args.size, steps=args.steps, style_scale=args.style_scale, seed=args.seed, objective=objective,
         optimisation=optimisation,

@@ -20,6 +20,7 @@ NETWORKS = {
     ),
     "johnson": ("muon_ad_core.commands.train_johnson", "a Johnson network for each style, to compare the student with"),
     "teacher": ("muon_ad_core.commands.train_teacher", "the micro teacher of muon-ad synthesize"),
+    "perception": ("muon_ad_core.commands.train_perception", "what the micro teacher sees beside its attentions"),
     "detector": ("muon_ad_core.commands.train_detector", "the object detector"),
 }
 

@@ -27,6 +27,7 @@ from muon_ad_core.distill.attention_losses import (
     kl_literal,
     style_tokens,
 )
+from muon_ad_core.distill.distribution_matching import DistributionMatching
 from muon_ad_core.distill.patch_matching import PatchMatching
 from muon_ad_core.distill.pyramid import render, soften
 from muon_ad_core.distill.teachers.base import Teacher
@@ -45,7 +46,9 @@ class ObjectiveSettings:
     features are kept for each), 1 for none; shifts_per_step: how many of these a step looks at, in one batch, which
     costs less than as many steps; tile: the picture's opposite borders belong together; seed: of the moves.
     patch_weight: of the style's patches in the style loss (`patch_matching`), 0 for attention alone; needs the decoded
-    picture in every step. content_share: of the photograph in what patches look for.
+    picture in every step. content_share: of the photograph in what patches look for. distribution_weight: of the
+    distribution of the style's colours and of what the teacher's perception finds (`distribution_matching`), where the
+    teacher has one and there are no regions.
     """
 
     target: str = "pyramid"
@@ -57,6 +60,7 @@ class ObjectiveSettings:
     seed: int = 0
     patch_weight: float = 0.0
     content_share: float = 0.0
+    distribution_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,9 @@ class AttentionObjective:
             self._patches = PatchMatching(
                 self._styles, settings.seed, content, settings.content_share, labels, settings.tile
             )
+        self._distribution = None
+        if settings.distribution_weight and teacher.perception is not None and regions is None:
+            self._distribution = DistributionMatching(teacher.perception, self._styles, settings.seed)
 
     def __call__(self, target: Any, step: int) -> tuple[Tensor, Tensor | None]:
         time = self._times[min(step, len(self._times) - 1)]
@@ -115,6 +122,9 @@ class AttentionObjective:
         if self._patches is not None:
             labels = None if self._regions is None else self._regions.picture
             style = style + self.settings.patch_weight * self._patches(self.picture(target), step, labels)
+        if self._distribution is not None:
+            moved = self._move(self.picture(target), shifts[0])
+            style = style + self.settings.distribution_weight * self._distribution(moved, step)
         return style, self._content_loss(found, time, shifts, target)
 
     def state_dict(self) -> dict[str, Any]:

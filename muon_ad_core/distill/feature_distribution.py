@@ -10,7 +10,7 @@ paints too faintly, since the mean of all it might be is nearest: the strength o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from muon_ad_core.distill.features import SqueezeNetFeatures
-
+FeatureNetwork = Callable[[Tensor, Sequence[int]], dict[int, Tensor]]
+"""Features (B, C, h, w) of pictures (B, 3, H, W) in [-1, 1] by the layers that are named: SqueezeNet 1.1's, or a
+teacher's perception, which is like it."""
 STYLE_TAPS = (1, 4, 7, 9)
-"""Layers of SqueezeNet 1.1 whose features are compared, besides the colours of the picture itself."""
+"""Layers whose features are compared, besides the colours of the picture itself."""
 COLOURS = -1
 """Stands for the picture's own colours where taps are named."""
 COLOUR_WEIGHT = 2.0
@@ -36,6 +37,8 @@ MOST_POSITIONS = 4096
 """Of larger pictures every second or third row and column is looked at, which tells as much."""
 STRENGTH_WEIGHT = 1.0
 """Of the strength of features beside their distribution."""
+HALF_WEIGHT = 0.5
+"""Of the style at half the size, where strokes are seen that are longer than what the features look at."""
 LEAST_SQUARE = 1e-6
 """Below it, how strong a feature is does not matter: the root's gradient would grow without bound."""
 
@@ -50,15 +53,46 @@ class Distribution:
     strengths: Mapping[int, Tensor]
 
 
-def style_distribution(network: SqueezeNetFeatures, picture: Tensor) -> Distribution:
+StyleTargets = tuple[Distribution, Distribution]
+"""Of a style's picture as it is, and at half the size."""
+
+
+def style_distribution(network: FeatureNetwork, picture: Tensor) -> Distribution:
     """What pictures are to come near to: the distribution of a style's picture (1, 3, H, W) in [-1, 1]."""
     with torch.no_grad():
-        found = network(picture.contiguous(memory_format=torch.channels_last), STYLE_TAPS)
+        found = network(channels_last(picture), STYLE_TAPS)
         every = range(DIRECTIONS)
         return Distribution(
             {tap: _sorted(_features(tap, picture, found), tap, every) for tap in (COLOURS, *STYLE_TAPS)},
             {tap: _strength(found[tap]) for tap in STYLE_TAPS},
         )
+
+
+def style_targets(network: FeatureNetwork, picture: Tensor) -> StyleTargets:
+    """Of a style's picture (1, 3, H, W) in [-1, 1], and of it at half the size."""
+    return style_distribution(network, picture), style_distribution(network, _halved(picture))
+
+
+def style_distance(
+    network: FeatureNetwork,
+    painted: Tensor,
+    found: Mapping[int, Tensor],
+    targets: Sequence[StyleTargets],
+    chosen: Sequence[int],
+) -> Tensor:
+    """Distances (B,) of pictures (B, 3, S, S) from the styles of one target each, at full and at half size.
+
+    found: the pictures' features by STYLE_TAPS; chosen: directions to look along, below DIRECTIONS.
+    """
+    full, half = zip(*targets, strict=True)
+    smaller = channels_last(_halved(painted))
+    at_half = distribution_distance(smaller, network(smaller, STYLE_TAPS), half, chosen)
+    return distribution_distance(painted, found, full, chosen) + HALF_WEIGHT * at_half
+
+
+def _halved(pictures: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) at half the size, float32; a last odd row or column is left out."""
+    return F.avg_pool2d(pictures.float(), 2)
 
 
 def distribution_distance(
@@ -77,6 +111,11 @@ def distribution_distance(
         weight = COLOUR_WEIGHT if tap == COLOURS else 1.0
         total = total + weight * (own - wanted).square().mean(dim=(1, 2)) / variance
     return total / (1 + len(STYLE_TAPS)) + STRENGTH_WEIGHT * _strength_distance(found, targets)
+
+
+def drawn_directions(random: np.random.Generator) -> list[int]:
+    """`SOME` of the directions, by their indices."""
+    return [int(index) for index in random.choice(DIRECTIONS, SOME, replace=False)]
 
 
 def _strength_distance(found: Mapping[int, Tensor], targets: Sequence[Distribution]) -> Tensor:
@@ -114,3 +153,8 @@ def _directions(tap: int, channels: int) -> Tensor:
     generator = torch.Generator().manual_seed(1000 * (tap + 1) + channels)
     directions = torch.randn(DIRECTIONS, channels, generator=generator)
     return directions / directions.norm(dim=1, keepdim=True)
+
+
+def channels_last(pictures: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in the memory layout in which convolutions are fastest."""
+    return pictures.contiguous(memory_format=torch.channels_last)

@@ -10,17 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from muon_ad_core.distill.feature_distribution import (
-    DIRECTIONS,
-    SOME,
     STYLE_TAPS,
-    Distribution,
-    distribution_distance,
-    style_distribution,
+    channels_last,
+    drawn_directions,
+    style_distance,
+    style_targets,
 )
-from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
+from muon_ad_core.distill.features import load_feature_network
 from muon_ad_core.distill.losses import (
     content_distance,
     lattice_penalty,
@@ -32,10 +30,6 @@ from muon_ad_core.distill.losses import (
 from muon_ad_core.distill.pictures import resize_long_side, to_tensor
 
 CONTENT_TAP = 6
-HALF_WEIGHT = 0.5
-"""Of the style at half the size, where strokes are seen that are longer than what the features look at."""
-StyleTargets = tuple[Distribution, Distribution]
-"""Of a style's picture as it is, and at half the size."""
 STYLE_LOSSES = ("style", "attention")
 """Losses that pull towards the style; all others hold the picture."""
 
@@ -83,7 +77,8 @@ class PerceptualLosses:
         """styles: RGB uint8 (H, W, 3), any size, looked at with `style_side` pixels along the longer side."""
         self._network = load_feature_network(features)
         self._weights = weights
-        self._targets = [style_targets(self._network, resize_long_side(picture, style_side)) for picture in styles]
+        views = (to_tensor([resize_long_side(picture, style_side)]) for picture in styles)
+        self._targets = [style_targets(self._network, view) for view in views]
 
     def __call__(self, painted: Tensor, views: Views, random: np.random.Generator) -> dict[str, Tensor]:
         """painted: (2B, 3, S, S), first views before second ones. Weighted losses by name.
@@ -92,9 +87,9 @@ class PerceptualLosses:
         """
         weights, half = self._weights, len(painted) // 2
         taps = sorted({*STYLE_TAPS, CONTENT_TAP})
-        found = self._network(_channels_last(painted), taps)
+        found = self._network(channels_last(painted), taps)
         with torch.no_grad():
-            pictures = _channels_last(views.both())
+            pictures = channels_last(views.both())
             wanted = self._network(pictures, (CONTENT_TAP,))[CONTENT_TAP]
         losses = {"content": weights.content * content_distance(found[CONTENT_TAP], wanted).mean()}
         if weights.style:
@@ -116,36 +111,7 @@ class PerceptualLosses:
     ) -> Tensor:
         """Distances from the styles, (2B,)."""
         targets = [self._targets[index] for index in views.styles] * 2
-        chosen = random.choice(DIRECTIONS, SOME, replace=False).tolist()
-        return style_distance(self._network, painted, found, targets, chosen)
-
-
-def style_targets(network: SqueezeNetFeatures, picture: np.ndarray) -> StyleTargets:
-    """Of a style's picture, RGB uint8 (H, W, 3), and of it at half the size."""
-    whole = to_tensor([picture])
-    return style_distribution(network, whole), style_distribution(network, halved(whole))
-
-
-def style_distance(
-    network: SqueezeNetFeatures,
-    painted: Tensor,
-    found: Mapping[int, Tensor],
-    targets: Sequence[StyleTargets],
-    chosen: Sequence[int],
-) -> Tensor:
-    """Distances (B,) of pictures (B, 3, S, S) from the styles of one target each, at full and at half size.
-
-    found: the pictures' features by STYLE_TAPS; chosen: directions to look along, below DIRECTIONS.
-    """
-    full, half = zip(*targets, strict=True)
-    smaller = _channels_last(halved(painted))
-    at_half = distribution_distance(smaller, network(smaller, STYLE_TAPS), half, chosen)
-    return distribution_distance(painted, found, full, chosen) + HALF_WEIGHT * at_half
-
-
-def halved(pictures: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) at half the size, float32; a last odd row or column is left out."""
-    return F.avg_pool2d(pictures.float(), 2)
+        return style_distance(self._network, painted, found, targets, drawn_directions(random))
 
 
 def _tamed(distances: Tensor) -> Tensor:
@@ -154,7 +120,3 @@ def _tamed(distances: Tensor) -> Tensor:
     A plain texture as a style is thousands away from any photograph: it would outvote hundreds of steps.
     """
     return torch.where(distances > 1, 2 * distances.clamp(min=1).sqrt() - 1, distances)
-
-
-def _channels_last(pictures: Tensor) -> Tensor:
-    return pictures.contiguous(memory_format=torch.channels_last)

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muon_ad_core.distill.feature_distribution import DIRECTIONS, STYLE_TAPS
+from muon_ad_core.distill.feature_distribution import DIRECTIONS, STYLE_TAPS, style_distance, style_targets
 from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
-from muon_ad_core.distill.finishing import finished
+from muon_ad_core.distill.finishing import finished, moved_colours
 from muon_ad_core.distill.losses import content_distance
-from muon_ad_core.distill.painting_losses import CONTENT_TAP, style_distance, style_targets
+from muon_ad_core.distill.painting_losses import CONTENT_TAP
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
 from muon_ad_core.distill.student_graphs import NamedExit
 from muon_ad_core.distill.student_package import named_exit
@@ -25,6 +25,7 @@ from muon_ad_core.engine.frames import central_square
 from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import UserError
+from muon_ad_core.palette import USUAL_SHARE, Palette
 from muon_ad_core.sources.photographs import load_photograph
 
 PHOTOGRAPHS = (
@@ -128,7 +129,9 @@ class _Objective:
 
     def __init__(self, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray], finish: Finish) -> None:
         self._network, self._finish = network, finish
-        self._targets = [style_targets(network, resize_long_side(picture, STYLE_SIDE)) for picture in pictures]
+        views = [to_tensor([resize_long_side(picture, STYLE_SIDE)]) for picture in pictures]
+        self._targets = [style_targets(network, view) for view in views]
+        self._palette = Palette.mean_of([Palette.of(picture) for picture in pictures])
 
     @torch.no_grad()
     def judge(self, photographs: Photographs, code: Tensor, levels: Sequence[NamedExit]) -> float:
@@ -139,6 +142,7 @@ class _Objective:
         """Mean over photographs and style pictures, as a level paints them."""
         codes = code + level.student.context(photographs.plain)
         painted = level.student(photographs.grained, codes, level.exit).clamp(-1, 1)
+        painted = moved_colours(painted, [self._palette] * len(painted), USUAL_SHARE).clamp(-1, 1)
         painted = finished(painted, photographs.plain, self._finish)
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
         with torch.no_grad():

@@ -13,6 +13,7 @@ SIZES = (64, 2048)
 STEPS = (1, 10_000)
 PATCH_WEIGHT = 100.0
 """With a quarter of it the attentions of a trained teacher leave bright specks."""
+DISTRIBUTION_WEIGHT = 10.0
 CONTENT_WEIGHT = 1.0
 
 
@@ -22,8 +23,10 @@ def content_share(content_weight: float) -> float:
 
 
 def default_objective(target: str = "pyramid") -> ObjectiveSettings:
-    """Attentions and patches for pyramids; attentions alone, the paper's objective, for latents of big models."""
-    return ObjectiveSettings(target=target, patch_weight=PATCH_WEIGHT if target == "pyramid" else 0.0)
+    """Attentions, patches and distributions for pyramids; attentions alone, the paper's objective, for latents."""
+    if target == "latent":
+        return ObjectiveSettings(target=target)
+    return ObjectiveSettings(target=target, patch_weight=PATCH_WEIGHT, distribution_weight=DISTRIBUTION_WEIGHT)
 
 
 def default_optimisation(target: str = "pyramid") -> OptimisationSettings:
@@ -58,8 +61,10 @@ class SynthesisSettings:
         for name, value, (least, most) in (("size", self.size, SIZES), ("steps", self.steps, STEPS)):
             if not least <= value <= most:
                 raise ParameterError(f"{name} must be between {least} and {most}, not {value}")
-        if self.objective.patch_weight < 0:
-            raise ParameterError(f"the weight of patches must not be negative, got {self.objective.patch_weight}")
+        weights = {"patches": self.objective.patch_weight, "distributions": self.objective.distribution_weight}
+        for name, weight in weights.items():
+            if weight < 0:
+                raise ParameterError(f"the weight of {name} must not be negative, got {weight}")
         if not 0.1 <= self.style_scale <= 4:
             raise ParameterError(f"the style's scale must be between 0.1 and 4, not {self.style_scale}")
         if self.objective.target not in TARGETS or self.objective.style_loss not in STYLE_LOSSES:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from muon_ad_core.distill.attention import Attention
+from muon_ad_core.distill.feature_distribution import FeatureNetwork
 from muon_ad_core.errors import ParameterError
 
 SITES_BY_DEFAULT = 6
@@ -22,12 +23,15 @@ class Teacher(ABC):
         stride: sides of pictures must be multiples of this.
         sites: names of the self-attentions in execution order.
         target: what is best optimised: "pyramid" (pixels at several scales) or "latent".
+        perception: convolutional features of a picture, whose distribution tells style; None for a teacher that has its
+            attentions alone.
     """
 
     name: str
     stride: int
     sites: tuple[str, ...]
     target: str
+    perception: FeatureNetwork | None = None
 
     @property
     def default_sites(self) -> tuple[int, ...]:

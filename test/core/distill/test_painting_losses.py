@@ -8,11 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
-from muon_ad_core.distill import painting_losses  # noqa: E402
-from muon_ad_core.distill.finishing import finished  # noqa: E402
+from muon_ad_core.distill import feature_distribution, painting_losses  # noqa: E402
+from muon_ad_core.distill.finishing import finished, moved_colours  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights, PerceptualLosses, Views  # noqa: E402
 from muon_ad_core.distill.pictures import to_picture, to_tensor  # noqa: E402
 from muon_ad_core.engine.finishing import Finish, Finisher  # noqa: E402
+from muon_ad_core.palette import Palette, move_colours  # noqa: E402
 
 STYLE_ALONE = LossWeights(style=1, tone=0, lattice=0, steady=0, variation=0)
 
@@ -50,7 +51,7 @@ def test_strokes_are_compared_at_half_the_size_too(painting_data: Path, monkeypa
 
     assert loss(style) == pytest.approx(0, abs=0.01)
     both = loss(fine)
-    monkeypatch.setattr(painting_losses, "HALF_WEIGHT", 0.0)
+    monkeypatch.setattr(feature_distribution, "HALF_WEIGHT", 0.0)
     assert both > loss(fine) + 0.1
 
 
@@ -64,3 +65,16 @@ def test_training_finishes_as_the_runtime_does(softness: float, keeps_detail: bo
     found = to_picture(finished(to_tensor([picture]), to_tensor([frame]), finish)[0])
     # OpenCV's weights for bytes are multiples of 1/256.
     np.testing.assert_allclose(found.astype(int), expected, atol=2)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_training_moves_colours_as_the_runtime_does(share: float) -> None:
+    """Two pictures, each alike in both of its views, which are moved by one map."""
+    random = np.random.default_rng(0)
+    pictures = random.integers(60, 180, (2, 32, 64, 3), np.uint8)
+    wanted = [Palette.of(random.integers(0, bound, (16, 16, 3), np.uint8)) for bound in (90, 250)]
+    found = moved_colours(to_tensor([*pictures, *pictures]), wanted, share)
+    for index, view in enumerate(found):
+        expected = pictures[index % 2].copy()
+        move_colours(expected, Palette.of(expected), wanted[index % 2], share)
+        np.testing.assert_allclose(to_picture(view).astype(int), expected, atol=1)

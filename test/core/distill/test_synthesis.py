@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
 from muon_ad_core import cli  # noqa: E402
 from muon_ad_core.distill.attention_objective import AttentionObjective, ObjectiveSettings, Regions  # noqa: E402
+from muon_ad_core.distill.distribution_matching import DistributionMatching  # noqa: E402
 from muon_ad_core.distill.optimisation_settings import OptimisationSettings  # noqa: E402
 from muon_ad_core.distill.pyramid import level_count, refine, render, split  # noqa: E402
 from muon_ad_core.distill.synthesis import Synthesis, synthesize  # noqa: E402
@@ -76,9 +77,12 @@ def test_result_has_the_contents_shape_at_the_size_asked_for(pictures: Path, tea
 
 
 def test_loss_falls(pictures: Path, teacher: MicroTeacherFeatures) -> None:
-    losses = synthesize([pictures / "painting.png"], teacher=teacher, size=64, steps=40).losses
-    values = [loss for loss in losses if loss is not None]
-    assert len(values) == 40 and np.mean(values[-5:]) < 0.8 * np.mean(values[:5])
+    # Far from a photograph, distributions are compared by other directions in each step, and the loss with them.
+    for weight in (0.0, 0.1):
+        objective = ObjectiveSettings(patch_weight=100.0, distribution_weight=weight)
+        painted = synthesize([pictures / "painting.png"], teacher=teacher, size=64, steps=40, objective=objective)
+        values = [loss for loss in painted.losses if loss is not None]
+        assert len(values) == 40 and np.mean(values[-5:]) < 0.8 * np.mean(values[:5])
 
 
 def test_a_seed_fixes_the_result(pictures: Path, teacher: MicroTeacherFeatures) -> None:
@@ -203,6 +207,34 @@ def test_several_moves_a_step_have_the_mean_of_their_losses(teacher: MicroTeache
             assert float(found) == pytest.approx(np.mean([float(loss) for loss in single]), rel=1e-4)
 
 
+def distributed(teacher: MicroTeacherFeatures, weight: float, regions: Regions | None = None) -> AttentionObjective:
+    style = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return AttentionObjective(teacher, [style], None, 1, ObjectiveSettings(distribution_weight=weight), regions)
+
+
+def test_distributions_count_as_much_as_is_said(teacher: MicroTeacherFeatures) -> None:
+    flat = [torch.zeros(1, 3, 64, 64)]
+    losses = [float(distributed(teacher, weight)(flat, 3)[0]) for weight in (0.0, 1.0, 4.0)]
+    assert losses[1] > losses[0] + 0.1
+    assert losses[2] - losses[0] == pytest.approx(4 * (losses[1] - losses[0]), rel=1e-3)
+
+
+def test_distributions_are_left_out_without_a_perception_or_with_regions(teacher: MicroTeacherFeatures) -> None:
+    flat, blind = [torch.zeros(1, 3, 64, 64)], random_teacher(SMALL, perceives=False)
+    assert distributed(blind, 4.0)(flat, 0) == distributed(blind, 0.0)(flat, 0)
+    one = Regions(torch.zeros(64, 64), (torch.zeros(32, 48),))
+    assert distributed(teacher, 4.0, one)(flat, 0) == distributed(teacher, 0.0, one)(flat, 0)
+
+
+def test_the_styles_own_distribution_is_met(teacher: MicroTeacherFeatures) -> None:
+    """Wherever things are: a picture of tiles is as far from itself as from its tiles in another order."""
+    assert teacher.perception is not None
+    tiles = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    matching = DistributionMatching(teacher.perception, [tiles], seed=0)
+    assert float(matching(tiles, 0)) == pytest.approx(0, abs=1e-6)
+    assert float(matching(tiles.flip(2), 0)) < 0.1 < float(matching(0.5 * tiles, 0))
+
+
 @pytest.mark.parametrize(
     "changes", [{"size": 10}, {"steps": 0}, {"style_scale": 9.0}, {"objective": ObjectiveSettings(target="paper")}]
 )
@@ -266,6 +298,7 @@ def test_command_paints_shows_previews_and_goes_on(
         (("--teacher", "no_such_teacher"), "no engine 'no_such_teacher'"),
         (("--preview-every", "x", "y"), "--preview-every wants"),
         (("--learning-rate", "-1"), "learning rate must be positive"),
+        (("--distribution-weight", "-1"), "weight of distributions must not be negative"),
     ],
 )
 def test_command_refuses_in_one_sentence(
