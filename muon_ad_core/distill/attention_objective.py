@@ -48,7 +48,7 @@ class ObjectiveSettings:
     patch_weight: of the style's patches in the style loss (`patch_matching`), 0 for attention alone; needs the decoded
     picture in every step. content_share: of the photograph in what patches look for. distribution_weight: of the
     distribution of the style's colours and of what the teacher's perception finds (`distribution_matching`), where the
-    teacher has one and there are no regions.
+    teacher has one.
     """
 
     target: str = "pyramid"
@@ -103,15 +103,15 @@ class AttentionObjective:
         self._style_attentions: list[list[Attention]] = []
         self._style_tokens: list[StyleTokens] = []
         self._content_attentions: dict[Shift, list[Attention]] = {}
+        labels = None if regions is None else regions.styles
         self._patches = None
         if settings.patch_weight:
-            labels = None if regions is None else regions.styles
             self._patches = PatchMatching(
                 self._styles, settings.seed, content, settings.content_share, labels, settings.tile
             )
         self._distribution = None
-        if settings.distribution_weight and teacher.perception is not None and regions is None:
-            self._distribution = DistributionMatching(teacher.perception, self._styles, settings.seed)
+        if settings.distribution_weight and teacher.perception is not None:
+            self._distribution = DistributionMatching(teacher.perception, self._styles, settings.seed, labels)
 
     def __call__(self, target: Any, step: int) -> tuple[Tensor, Tensor | None]:
         time = self._times[min(step, len(self._times) - 1)]
@@ -124,7 +124,8 @@ class AttentionObjective:
             style = style + self.settings.patch_weight * self._patches(self.picture(target), step, labels)
         if self._distribution is not None:
             moved = self._move(self.picture(target), shifts[0])
-            style = style + self.settings.distribution_weight * self._distribution(moved, step)
+            labels = None if self._regions is None else self._moved_labels(self._regions, shifts[0])
+            style = style + self.settings.distribution_weight * self._distribution(moved, step, labels)
         return style, self._content_loss(found, time, shifts, target)
 
     def state_dict(self) -> dict[str, Any]:

@@ -60,17 +60,21 @@ StyleTargets = tuple[Distribution, Distribution]
 def style_distribution(network: FeatureNetwork, picture: Tensor) -> Distribution:
     """What pictures are to come near to: the distribution of a style's picture (1, 3, H, W) in [-1, 1]."""
     with torch.no_grad():
-        found = network(channels_last(picture), STYLE_TAPS)
-        every = range(DIRECTIONS)
-        return Distribution(
-            {tap: _sorted(_features(tap, picture, found), tap, every) for tap in (COLOURS, *STYLE_TAPS)},
-            {tap: _strength(found[tap]) for tap in STYLE_TAPS},
-        )
+        return distribution_of(picture, network(channels_last(picture), STYLE_TAPS))
+
+
+def distribution_of(picture: Tensor, found: Mapping[int, Tensor]) -> Distribution:
+    """Of a picture (1, 3, H, W) and of its features by STYLE_TAPS."""
+    every = range(DIRECTIONS)
+    return Distribution(
+        {tap: _sorted(_features(tap, picture, found), tap, every) for tap in (COLOURS, *STYLE_TAPS)},
+        {tap: _strength(found[tap]) for tap in STYLE_TAPS},
+    )
 
 
 def style_targets(network: FeatureNetwork, picture: Tensor) -> StyleTargets:
     """Of a style's picture (1, 3, H, W) in [-1, 1], and of it at half the size."""
-    return style_distribution(network, picture), style_distribution(network, _halved(picture))
+    return style_distribution(network, picture), style_distribution(network, halved(picture))
 
 
 def style_distance(
@@ -85,12 +89,12 @@ def style_distance(
     found: the pictures' features by STYLE_TAPS; chosen: directions to look along, below DIRECTIONS.
     """
     full, half = zip(*targets, strict=True)
-    smaller = channels_last(_halved(painted))
+    smaller = channels_last(halved(painted))
     at_half = distribution_distance(smaller, network(smaller, STYLE_TAPS), half, chosen)
     return distribution_distance(painted, found, full, chosen) + HALF_WEIGHT * at_half
 
 
-def _halved(pictures: Tensor) -> Tensor:
+def halved(pictures: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) at half the size, float32; a last odd row or column is left out."""
     return F.avg_pool2d(pictures.float(), 2)
 

@@ -13,7 +13,7 @@ SIZES = (64, 2048)
 STEPS = (1, 10_000)
 PATCH_WEIGHT = 100.0
 """With a quarter of it the attentions of a trained teacher leave bright specks."""
-DISTRIBUTION_WEIGHT = 10.0
+DISTRIBUTION_WEIGHT = 30.0
 CONTENT_WEIGHT = 1.0
 
 

@@ -134,8 +134,8 @@ def _perception(about: dict[str, Any]) -> str:
 ## Perception
 Beside the U-Net, {about["parameters"]:,} parameters of convolutions ({about["macs"] / 1e9:.1f} GMAC at 640x480) see
 what is finer than its tokens. They were trained to have features like those of SqueezeNet 1.1 (ImageNet, BSD-3-Clause),
-which is not part of the package: {training["steps_done"]:,} steps, {training["crops_seen"]:,} crops of {training["size"]} x
-{training["size"]} pixels, some of them noisy, {training["hours"]} hours, from folders of
+which is not part of the package: {training["steps_done"]:,} steps, {training["crops_seen"]:,} crops of
+{training["size"]} x {training["size"]} pixels, some of them noisy, {training["hours"]} hours, from folders of
 {", ".join(f"{count:,}" for count in training["pictures"])} pictures, drawn equally often. Muon for convolutions, AdamW
 for biases; weights averaged. Share of the features' variance that was missed at the end, at 1/2, 1/4, 1/8 and 1/16 of
 the resolution: {errors or "not measured"}.

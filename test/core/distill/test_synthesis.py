@@ -219,11 +219,24 @@ def test_distributions_count_as_much_as_is_said(teacher: MicroTeacherFeatures) -
     assert losses[2] - losses[0] == pytest.approx(4 * (losses[1] - losses[0]), rel=1e-3)
 
 
-def test_distributions_are_left_out_without_a_perception_or_with_regions(teacher: MicroTeacherFeatures) -> None:
+def test_distributions_are_left_out_without_a_perception() -> None:
     flat, blind = [torch.zeros(1, 3, 64, 64)], random_teacher(SMALL, perceives=False)
     assert distributed(blind, 4.0)(flat, 0) == distributed(blind, 0.0)(flat, 0)
-    one = Regions(torch.zeros(64, 64), (torch.zeros(32, 48),))
-    assert distributed(teacher, 4.0, one)(flat, 0) == distributed(teacher, 0.0, one)(flat, 0)
+
+
+def test_regions_have_distributions_of_their_own(teacher: MicroTeacherFeatures) -> None:
+    """A dark and a light style: a picture is near to them where its halves are as its regions say."""
+    assert teacher.perception is not None
+    random = torch.Generator().manual_seed(0)
+    dark, light = (torch.rand(1, 3, 96, 96, generator=random) * 0.5 + level for level in (-0.8, 0.3))
+    labels = (torch.arange(192) // 96).expand(96, 192)
+    one = torch.zeros(96, 96)
+    matching = DistributionMatching(teacher.perception, [dark, light], 0, [one, one + 1])
+    right, wrong = torch.cat([dark, light], dim=3), torch.cat([light, dark], dim=3)
+    assert float(matching(right, 0, labels)) < 0.1 * float(matching(wrong, 0, labels))
+    speck = torch.zeros(96, 192)
+    speck[50, 100] = 1  # smaller than a place of any layer
+    assert np.isfinite(float(matching(right, 0, speck)))
 
 
 def test_the_styles_own_distribution_is_met(teacher: MicroTeacherFeatures) -> None:
