@@ -3,16 +3,18 @@
 
 Every method is tried at three strengths on every pair, and compared at equal content: the style distance it reaches
 while the photograph is changed no more than by the teacher's picture of middle strength. The distances: patch sliced
-Wasserstein, and with --weights the style distance of SqueezeNet, which no teacher has seen. Direct optimisation of
-that network's features is the reference, which wins its own metric. See docs/synthesize.md.
+Wasserstein, the style distance of the detector that ships, which nothing that paints has learned from, and with
+--weights that of SqueezeNet, whose features the teacher's perception was trained to have. Direct optimisation of
+SqueezeNet's features is the reference, which wins its own metric. See docs/synthesize.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from muon_ad_core.bench.synthesis_figures import Painted, PairResult
     from muon_ad_core.bench.synthesis_methods import Method
     from muon_ad_core.distill.teachers.base import Teacher
+    from muon_ad_core.metrics.detector_style import DetectorStyle
     from muon_ad_core.metrics.perceptual import PerceptualNetwork
 
 OURS = "teacher"
@@ -49,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=256, help="side of the pictures (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=64, help="steps of each synthesis (default: %(default)s)")
     parser.add_argument("--patch-weight", type=float, metavar="WEIGHT",
-                        help="as for muon-ad synthesize; 0 tells what the attentions do alone")  # fmt: skip
+                        help="as for muon-ad synthesize")  # fmt: skip
+    parser.add_argument("--distribution-weight", type=float, metavar="WEIGHT", help="likewise; "
+                        "with both weights 0 it shows what the attentions do alone")  # fmt: skip
     parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 (safetensors): adds style distance, LPIPS for "
                         "SSIM, and the reference")  # fmt: skip
     parser.add_argument("--sheet", type=Path, metavar="PICTURE", help="write the contact sheet, too")
@@ -66,6 +71,7 @@ def measure(args: argparse.Namespace) -> Measurement:
     from muon_ad_core.bench.synthesis_figures import at_equal_content, summarise, table
     from muon_ad_core.distill.picture_files import check_writable, write_rgb
     from muon_ad_core.distill.teachers.loader import load_teacher
+    from muon_ad_core.metrics.detector_style import DetectorStyle
     from muon_ad_core.metrics.perceptual import PerceptualNetwork
 
     for name in ("photos", "paintings", "size", "steps"):
@@ -81,14 +87,15 @@ def measure(args: argparse.Namespace) -> Measurement:
     styles = evenly_chosen(named_pictures(args.styles, STYLES), args.paintings)
     pairs = mixed_pairs(contents, styles)[: QUICK_PAIRS if args.quick else args.pairs or None]
     controls = 1 if args.quick else args.controls
-    methods = choose_methods(teacher, args.size, args.steps, controls, args.weights, args.patch_weight)
+    weights = {"patch_weight": args.patch_weight, "distribution_weight": args.distribution_weight}
+    methods = choose_methods(teacher, args.size, args.steps, controls, args.weights, weights)
     settings = {
         "teacher": teacher.name, "size": args.size, "steps": args.steps, "content": _content_measure(network),
-        "weights": args.weights.name if args.weights else None, "patch_weight": args.patch_weight,
+        "weights": args.weights.name if args.weights else None, **weights,
         "strengths": {method.name: list(method.strengths) for method in methods},
     }  # fmt: skip
     kept = KeptPairs(args.run_folder, settings) if args.run_folder is not None else None
-    results, rows = compare(methods, pairs, args.size, network, lambda line: print(line, flush=True), kept)
+    results, rows = compare(methods, pairs, args.size, network, DetectorStyle(), partial(print, flush=True), kept)
     figures = table(results, OURS)
     measures = list(results[0].unchanged.style)
     sheet = draw_sheet(rows[:SHEET_ROWS])
@@ -109,17 +116,24 @@ def measure(args: argparse.Namespace) -> Measurement:
 
 
 def choose_methods(
-    teacher: Teacher, size: int, steps: int, controls: int, weights: Path | None, patch_weight: float | None = None
+    teacher: Teacher,
+    size: int,
+    steps: int,
+    controls: int,
+    weights: Path | None,
+    loss_weights: Mapping[str, float | None],
 ) -> list[Method]:
-    """The teacher first; its untrained likeness by seed; the baseline; the reference where there are weights for it."""
+    """The teacher first; its untrained likeness by seed; the baseline; the reference where there are weights for it.
+
+    loss_weights: of `ObjectiveSettings`, None for the usual one.
+    """
     from muon_ad_core.bench.synthesis_methods import attention_distillation, colour_moments, direct_optimisation
     from muon_ad_core.distill.features import load_feature_network
     from muon_ad_core.distill.synthesis_settings import SynthesisSettings, default_objective, default_optimisation
     from muon_ad_core.distill.teachers.micro import MicroTeacherFeatures
 
-    objective = default_objective(teacher.target)
-    if patch_weight is not None:
-        objective = replace(objective, patch_weight=patch_weight)
+    chosen: dict[str, Any] = {name: weight for name, weight in loss_weights.items() if weight is not None}
+    objective = replace(default_objective(teacher.target), **chosen)
     settings = SynthesisSettings(
         size=size, steps=steps, objective=objective,
         optimisation=default_optimisation(teacher.target),
@@ -141,6 +155,7 @@ def compare(
     pairs: Sequence[tuple[NamedPicture, NamedPicture]],
     size: int,
     network: PerceptualNetwork | None,
+    detector: DetectorStyle,
     report: Callable[[str], None] = lambda line: None,
     kept: KeptPairs | None = None,
 ) -> tuple[list[PairResult], list[list[NDArray[np.uint8]]]]:
@@ -156,7 +171,7 @@ def compare(
         content, style = central_square(photograph, size), central_square(painting, size)
         found = kept.find(name, content, style) if kept is not None else None
         if found is None:
-            found = _paint_pair(name, methods, content, style, network)
+            found = _paint_pair(name, methods, content, style, network, detector)
             if kept is not None:
                 kept.keep(*found)
         results.append(found[0])
@@ -171,6 +186,7 @@ def _paint_pair(
     content: NDArray[np.uint8],
     style: NDArray[np.uint8],
     network: PerceptualNetwork | None,
+    detector: DetectorStyle,
 ) -> tuple[PairResult, list[NDArray[np.uint8]]]:
     """Figures and row of one pair."""
     from muon_ad_core.bench.synthesis_figures import PairResult
@@ -183,9 +199,10 @@ def _paint_pair(
             began = time.perf_counter()
             pictures.append(method.paint(content, style, strength))
             seconds = time.perf_counter() - began
-            painted[method.name].append(judge(pictures[-1], content, style, network, strength, seconds))
+            found = judge(pictures[-1], content, style, network, strength, seconds, detector)
+            painted[method.name].append(found)
         row.append(pictures[len(pictures) // 2])
-    return PairResult(name, judge(content, content, style, network), painted), row
+    return PairResult(name, judge(content, content, style, network, detector=detector), painted), row
 
 
 def judge(
@@ -195,13 +212,16 @@ def judge(
     network: PerceptualNetwork | None,
     strength: float = 0.0,
     seconds: float = 0.0,
+    detector: DetectorStyle | None = None,
 ) -> Painted:
-    """Distances of a picture from its photograph and its style."""
+    """Distances of a picture from its photograph and its style, by the judges that are given."""
     from muon_ad_core.bench.synthesis_figures import Painted
     from muon_ad_core.metrics.image import ssim
     from muon_ad_core.metrics.sliced_wasserstein import patch_sliced_wasserstein
 
     distances = {"sliced_wasserstein": patch_sliced_wasserstein(picture, style)}
+    if detector is not None:
+        distances[f"style_distance[{detector.name}]"] = detector.style_distance(picture, style)
     if network is None:
         return Painted(strength, 1 - float(ssim(picture, content)), distances, seconds)
     distances[f"style_distance[{network.name}]"] = float(network.style_distance(picture[None], style[None])[0])

@@ -64,7 +64,7 @@ class PerceptualNetwork:
         (Gatys et al., 2016), "moments" means and covariances.
         """
         found, wanted = self._features(pictures, STYLE_TAPS), self._features(style, STYLE_TAPS)
-        measure = {"gram": _gram_distance, "moments": _moment_distance}[kind]
+        measure = {"gram": gram_distance, "moments": _moment_distance}[kind]
         return torch.stack([measure(found[tap], wanted[tap]) for tap in STYLE_TAPS]).mean(0).numpy().astype(np.float64)
 
     def _features(self, pictures: NDArray[np.uint8] | Tensor, taps: tuple[int, ...]) -> dict[int, Tensor]:
@@ -104,7 +104,8 @@ def _gram(features: Tensor) -> Tensor:
     return flat @ flat.mT / flat.shape[2]
 
 
-def _gram_distance(found: Tensor, wanted: Tensor) -> Tensor:
+def gram_distance(found: Tensor, wanted: Tensor) -> Tensor:
+    """Relative squared distance (B,) of the Gram matrices of features (B, C, H, W); their sizes may differ."""
     target = _gram(wanted)
     return (_gram(found) - target).square().sum((1, 2)) / target.square().sum((1, 2))
 

@@ -105,7 +105,9 @@ def test_the_benchmark_paints_every_pair_by_every_method(arguments: argparse.Nam
     document = make_document("synthesis", facts, measurement)
     assert set(document["results"]["methods"]) == {"teacher", "random 0", "colour moments"}
     assert len(document["results"]["pairs"]) == 4 and document["config"]["content"] == "1 - SSIM"
-    assert {"sliced_wasserstein", "sliced_wasserstein_by_random_0"} <= set(json.loads(json.dumps(document))["summary"])
+    assert {"sliced_wasserstein_by_random_0", "style_distance[detector]_by_random_0"} <= set(
+        json.loads(json.dumps(document))["summary"]
+    )
     assert "no --weights" in measurement.text
     sheet = cv2.imread(str(arguments.sheet))
     assert sheet.shape == (4 * 68, 5 * 68, 3)
