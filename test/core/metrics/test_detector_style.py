@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("torch", reason="style distances need PyTorch")
 
-from muon_ad_core.metrics.detector_style import DetectorStyle  # noqa: E402
-from muon_ad_core.sources.photographs import load_photograph  # noqa: E402
+from muon_ad_core.metrics.detector_style import DetectorStyle
+from muon_ad_core.sources.photographs import load_photograph
 
 
 @pytest.fixture(scope="module")
