@@ -10,30 +10,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from muon_ad_core.commands.train_teacher import add_run_options
 from muon_ad_core.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--images", type=Path, nargs="+", required=True, metavar="FOLDER", help="folders of pictures")
+    add_run_options(parser, batch=8, size=128, learning_rate=3e-3)
     parser.add_argument(
         "--features", type=Path, required=True, help="SqueezeNet 1.1 weights (safetensors, torchvision names)"
     )
     parser.add_argument(
         "--teacher", default="teacher", metavar="PACKAGE", help="whose attentions are kept (default: the built-in one)"
     )
-    parser.add_argument("--run", type=Path, required=True, dest="run_folder", help="folder of checkpoint and log")
-    parser.add_argument("-o", "--output", type=Path, help="teacher package to write at the end (default: RUN/teacher)")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, default=0, help="length of the training in updates")
-    length.add_argument("--minutes", type=float, default=0.0, help="length of the training in time")
-    parser.add_argument("--batch", type=int, default=8, help="crops an update (default %(default)s)")
-    parser.add_argument("--size", type=int, default=128, help="side of the crops (default %(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak learning rate (default %(default)s)")
-    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16, for CPUs with AMX or AVX512-BF16")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--version", default="0.1.0", help="version written to the package (default %(default)s)")
-    parser.add_argument("--note", default="", help="what the model card tells about the pictures' origin and licence")
 
 
 def run(args: argparse.Namespace) -> int:

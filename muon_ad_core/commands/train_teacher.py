@@ -14,16 +14,23 @@ from muon_ad_core.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run_options(parser, batch=8, size=256, learning_rate=2e-3)
+    parser.add_argument("--start-size", type=int, default=128, help="side at the start (default %(default)s)")
+
+
+def add_run_options(parser: argparse.ArgumentParser, batch: int, size: int, learning_rate: float) -> None:
+    """Options of a training that writes a teacher package, with some of their defaults."""
     parser.add_argument("--images", type=Path, nargs="+", required=True, metavar="FOLDER", help="folders of pictures")
     parser.add_argument("--run", type=Path, required=True, dest="run_folder", help="folder of checkpoint and log")
     parser.add_argument("-o", "--output", type=Path, help="teacher package to write at the end (default: RUN/teacher)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, default=0, help="length of the training in updates")
     length.add_argument("--minutes", type=float, default=0.0, help="length of the training in time")
-    parser.add_argument("--batch", type=int, default=8, help="crops of full size an update (default %(default)s)")
-    parser.add_argument("--size", type=int, default=256, help="side of the crops at the end (default %(default)s)")
-    parser.add_argument("--start-size", type=int, default=128, help="side at the start (default %(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak learning rate (default %(default)s)")
+    parser.add_argument("--batch", type=int, default=batch, help="crops of full size an update (default %(default)s)")
+    parser.add_argument("--size", type=int, default=size, help="side of the crops at the end (default %(default)s)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=learning_rate, help="peak learning rate (default %(default)s)"
+    )
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16, for CPUs with AMX or AVX512-BF16")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
