@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     trainer = PerceptionTrainer(args.images, args.features, recipe)
     resume_if_interrupted(trainer, args.run_folder)
-    losses = train_with_progress(trainer, args.run_folder)
+    train_with_progress(trainer, args.run_folder)
     target = args.output or args.run_folder / "teacher"
-    add_perception(trainer, teacher, target, args.version, args.note, losses)
+    add_perception(trainer, teacher, target, args.version, args.note)
     print(f"teacher package: {target}")
     return 0

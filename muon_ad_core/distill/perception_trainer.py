@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from muon_ad_core.nets.perception import TAPS, Perception
 
 SCALE_BATCHES = 12
 """Measure how large and how varied the features are."""
+CHECKING_BATCHES = 12
+"""Measure what the averaged network misses of them."""
 LEAST_VARIANCE = 0.1
 """Of a channel by its tap's mean: errors of channels that hardly ever answer must not count most."""
 MOST_NOISE = 0.3
@@ -85,17 +88,28 @@ class PerceptionTrainer(TrainingRun[Perception]):
         super().__init__(network, optimizer, recipe.learning_rate, recipe.steps, recipe.minutes, recipe.ema)
 
     def update(self) -> dict[str, float]:
-        pictures = self._draw(np.random.default_rng([self.recipe.seed, self.step]))
-        wanted = self._features(pictures)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
-            found = self.network(pictures)
-        errors = {f"tap_{tap}": self._error(tap, found[tap].float(), wanted[tap]) for tap in TAPS}
+        errors = self._errors(self.network, np.random.default_rng([self.recipe.seed, self.step]))
         self.optimizer.zero_grad()
         sum(errors.values(), torch.zeros(())).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
         self.optimizer.step()
-        self.samples += len(pictures)
+        self.samples += self.recipe.batch
         return {name: float(error.detach()) for name, error in errors.items()}
+
+    @torch.no_grad()
+    def missed(self) -> dict[str, float]:
+        """Share of the features' variance that the averaged network misses, by tap, on crops drawn apart."""
+        random = np.random.default_rng([self.recipe.seed, 0, 1])
+        batches = [self._errors(self.average, random) for _ in range(CHECKING_BATCHES)]
+        return {name: fmean(float(errors[name]) for errors in batches) for name in batches[0]}
+
+    def _errors(self, network: Perception, random: np.random.Generator) -> dict[str, Tensor]:
+        """Of a batch that is drawn, by tap."""
+        pictures = self._draw(random)
+        wanted = self._features(pictures)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
+            found = network(pictures)
+        return {f"tap_{tap}": self._error(tap, found[tap].float(), wanted[tap]) for tap in TAPS}
 
     def _error(self, tap: int, found: Tensor, wanted: Tensor) -> Tensor:
         """Mean over channels of the squared difference by the channel's variance; 1 for their means alone."""

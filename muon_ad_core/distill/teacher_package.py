@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,17 +55,10 @@ def write_teacher_package(trainer: TeacherTrainer, target: Path, version: str, n
     write_package(target, fields, [WEIGHTS, CARD])
 
 
-def add_perception(
-    trainer: PerceptionTrainer,
-    teacher: EnginePackage,
-    target: Path,
-    version: str,
-    note: str,
-    errors: Mapping[str, float],
-) -> None:
+def add_perception(trainer: PerceptionTrainer, teacher: EnginePackage, target: Path, version: str, note: str) -> None:
     """Write a teacher's attentions with the averaged perception (float16) into the folder `target`.
 
-    note: origin and licences of the pictures. errors: the mean training errors at the end, for the card.
+    note: origin and licences of the pictures.
     """
     attentions = teacher.path(WEIGHTS).read_bytes()  # before anything is written: the target may be the same folder
     target.mkdir(parents=True, exist_ok=True)
@@ -86,7 +78,7 @@ def add_perception(
                 "steps_done": trainer.step, "crops_seen": trainer.samples, "hours": round(trainer.seconds / 3600, 2),
                 "note": note, **asdict(trainer.recipe),
             },
-            "errors": {name: round(error, 3) for name, error in errors.items()},
+            "missed": {name: round(share, 3) for name, share in trainer.missed().items()},
         },
     }  # fmt: skip
     (target / CARD).write_text(_model_card(fields), encoding="utf-8")
@@ -129,7 +121,7 @@ texture to texture, so that a face may get the strokes of a sky.
 def _perception(about: dict[str, Any]) -> str:
     """What the card tells of the perception."""
     training = about["training"]
-    errors = ", ".join(f"{error:g}" for error in about["errors"].values())
+    missed = ", ".join(f"{share:g}" for share in about["missed"].values())
     return f"""
 ## Perception
 Beside the U-Net, {about["parameters"]:,} parameters of convolutions ({about["macs"] / 1e9:.1f} GMAC at 640x480) see
@@ -137,8 +129,8 @@ what is finer than its tokens. They were trained to have features like those of 
 which is not part of the package: {training["steps_done"]:,} steps, {training["crops_seen"]:,} crops of
 {training["size"]} x {training["size"]} pixels, some of them noisy, {training["hours"]} hours, from folders of
 {", ".join(f"{count:,}" for count in training["pictures"])} pictures, drawn equally often. Muon for convolutions, AdamW
-for biases; weights averaged. Share of the features' variance that was missed at the end, at 1/2, 1/4, 1/8 and 1/16 of
-the resolution: {errors or "not measured"}.
+for biases; weights averaged. Share of the features' variance that they miss, at 1/2, 1/4, 1/8 and 1/16 of
+the resolution: {missed}.
 {training["note"] or "Where the pictures come from was not noted."}
 
     muon-ad train perception --images FOLDER... --features squeezenet1_1.safetensors {_length(training)} --run DIR

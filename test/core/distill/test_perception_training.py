@@ -41,6 +41,7 @@ def test_errors_fall(painting_data: Path) -> None:
     run.run(lambda losses: errors.append(sum(losses.values())))
     assert sum(errors[-10:]) < 0.6 * sum(errors[:10])
     assert run.samples == 160
+    assert sum(run.missed().values()) < 0.8 * sum(trainer(painting_data, 80).missed().values())
 
 
 def test_resumed_run_equals_an_uninterrupted_one(painting_data: Path, tmp_path: Path) -> None:
