@@ -27,7 +27,7 @@ STYLE_TAPS = (1, 4, 7, 9)
 COLOURS = -1
 """Stands for the picture's own colours where taps are named."""
 COLOUR_WEIGHT = 2.0
-"""Of the colours beside one tap."""
+"""Of the colours beside one tap, in trainings."""
 DIRECTIONS = 96
 """Fixed unit vectors for each tap; a training step looks along `SOME` of them."""
 SOME = 24
@@ -100,19 +100,23 @@ def halved(pictures: Tensor) -> Tensor:
 
 
 def distribution_distance(
-    pictures: Tensor, found: Mapping[int, Tensor], targets: Sequence[Distribution], chosen: Sequence[int]
+    pictures: Tensor,
+    found: Mapping[int, Tensor],
+    targets: Sequence[Distribution],
+    chosen: Sequence[int],
+    colour_weight: float = COLOUR_WEIGHT,
 ) -> Tensor:
     """Distances (B,) of pictures (B, 3, H, W) from one target each; 0 when equal.
 
-    found: their features by STYLE_TAPS; chosen: indices of the directions that are compared, below DIRECTIONS. Squared
-    differences of sorted values, relative to the target's variance, and of strengths, relative to the target's.
+    found: their features by STYLE_TAPS; chosen: indices of the directions that are compared, below DIRECTIONS;
+    colour_weight: of the colours beside one tap. Squared differences of sorted values, relative to the target's variance, and of strengths, relative to the target's.
     """
     total = torch.zeros(len(targets))
     for tap in (COLOURS, *STYLE_TAPS):
         own = _sorted(_features(tap, pictures, found), tap, chosen)
         wanted = torch.cat([target.projections[tap][:, list(chosen)] for target in targets])
         variance = (wanted - wanted.mean(dim=2, keepdim=True)).square().mean(dim=(1, 2)).clamp(min=1e-6)
-        weight = COLOUR_WEIGHT if tap == COLOURS else 1.0
+        weight = colour_weight if tap == COLOURS else 1.0
         total = total + weight * (own - wanted).square().mean(dim=(1, 2)) / variance
     return total / (1 + len(STYLE_TAPS)) + STRENGTH_WEIGHT * _strength_distance(found, targets)
 
