@@ -109,7 +109,8 @@ def distribution_distance(
     """Distances (B,) of pictures (B, 3, H, W) from one target each; 0 when equal.
 
     found: their features by STYLE_TAPS; chosen: indices of the directions that are compared, below DIRECTIONS;
-    colour_weight: of the colours beside one tap. Squared differences of sorted values, relative to the target's variance, and of strengths, relative to the target's.
+    colour_weight: of the colours beside one tap. Squared differences of sorted values, relative to the target's
+    variance, and of strengths, relative to the target's.
     """
     total = torch.zeros(len(targets))
     for tap in (COLOURS, *STYLE_TAPS):
