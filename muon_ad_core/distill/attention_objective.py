@@ -4,7 +4,8 @@
 Called with what is optimised and the step, it returns style and content loss (see `optimisation`). Pictures are moved
 by a few pixels: the loss is the same wherever a token's cell begins, and no grid of cells is printed. Moves are drawn
 once and come in turn: a gradient's momentum, and the mean of a few losses, see all of them alike.
-A teacher sees pixels softened, or bright specks meet its loss.
+A teacher sees pixels softened, or bright specks meet its loss. What its attentions do not tell of a style, its patches
+and its distributions do (`patch_matching`, `distribution_matching`), as far as their weights say.
 """
 
 from __future__ import annotations
