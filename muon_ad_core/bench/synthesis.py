@@ -53,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=64, help="steps of each synthesis (default: %(default)s)")
     parser.add_argument("--patch-weight", type=float, metavar="WEIGHT",
                         help="as for muon-ad synthesize")  # fmt: skip
-    parser.add_argument("--distribution-weight", type=float, metavar="WEIGHT", help="likewise; "
-                        "with both weights 0 it shows what the attentions do alone")  # fmt: skip
+    parser.add_argument("--distribution-weight", type=float, metavar="WEIGHT", help="likewise")
+    parser.add_argument("--perception-weight", type=float, metavar="WEIGHT", help="likewise; "
+                        "with all three 0 it shows what the attentions do alone")  # fmt: skip
     parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 (safetensors): adds style distance, LPIPS for "
                         "SSIM, and the reference")  # fmt: skip
     parser.add_argument("--sheet", type=Path, metavar="PICTURE", help="write the contact sheet, too")
@@ -87,7 +88,7 @@ def measure(args: argparse.Namespace) -> Measurement:
     styles = evenly_chosen(named_pictures(args.styles, STYLES), args.paintings)
     pairs = mixed_pairs(contents, styles)[: QUICK_PAIRS if args.quick else args.pairs or None]
     controls = 1 if args.quick else args.controls
-    weights = {"patch_weight": args.patch_weight, "distribution_weight": args.distribution_weight}
+    weights = {name: getattr(args, name) for name in ("patch_weight", "distribution_weight", "perception_weight")}
     methods = choose_methods(teacher, args.size, args.steps, controls, args.weights, weights)
     settings = {
         "teacher": teacher.name, "size": args.size, "steps": args.steps, "content": _content_measure(network),

@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="of the style's patches in the style loss (default 100, in latents 0)")  # fmt: skip
     parser.add_argument("--distribution-weight", type=float, metavar="WEIGHT",
                         help="of the style's colours and perceptual features (default 30, in latents 0)")  # fmt: skip
+    parser.add_argument("--perception-weight", type=float, metavar="WEIGHT",
+                        help="of perceptual features in the content loss (default 4, in latents 0)")  # fmt: skip
     help_scale = "size of the style relative to the result; below 1 strokes are finer (default 1)"
     parser.add_argument("--style-scale", type=float, default=1.0, metavar="FACTOR", help=help_scale)
     parser.add_argument("--mask", type=Path, metavar="PICTURE", help="regions of the result, one flat grey each")
@@ -116,7 +118,7 @@ def _settings(args: argparse.Namespace, target: str) -> SynthesisSettings:
         default_objective(target), style_loss=args.style_loss, tile=args.tile,
         sites=None if args.sites is None else tuple(args.sites),
     )  # fmt: skip
-    weights = {"patch_weight": args.patch_weight, "distribution_weight": args.distribution_weight}
+    weights = {name: getattr(args, name) for name in ("patch_weight", "distribution_weight", "perception_weight")}
     objective = replace(objective, **{name: weight for name, weight in weights.items() if weight is not None})
     return SynthesisSettings(
         size=args.size, steps=args.steps, style_scale=args.style_scale, seed=args.seed, objective=objective,

@@ -43,6 +43,7 @@ def add_painting_options(parser: argparse.ArgumentParser) -> None:
     losses.add_argument("--tone-weight", type=float, help="light and dark of the picture (default 2)")
     losses.add_argument("--lattice-weight", type=float, help="against what repeats in 8x8 cells (default 700)")
     losses.add_argument("--mesh-weight", type=float, help="against a regular mesh of any period (default 8)")
+    losses.add_argument("--border-weight", type=float, help="against lines along the border (default 1500)")
     losses.add_argument("--steady-weight", type=float, help="against flicker when the camera moves (default 12)")
     losses.add_argument("--variation-weight", type=float, help="total variation (default 0.02)")
     losses.add_argument("--attention-weight", type=float, help="attention distillation from --teacher (default 0)")

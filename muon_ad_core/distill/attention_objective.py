@@ -10,7 +10,7 @@ and its distributions do (`patch_matching`, `distribution_matching`), as far as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +28,9 @@ from muon_ad_core.distill.attention_losses import (
     kl_literal,
     style_tokens,
 )
-from muon_ad_core.distill.distribution_matching import DistributionMatching
+from muon_ad_core.distill.distribution_matching import DistributionMatching, large_enough
+from muon_ad_core.distill.feature_distribution import STYLE_TAPS, channels_last
+from muon_ad_core.distill.losses import direction_distance
 from muon_ad_core.distill.patch_matching import PatchMatching
 from muon_ad_core.distill.pyramid import render, soften
 from muon_ad_core.distill.teachers.base import Teacher
@@ -48,8 +50,8 @@ class ObjectiveSettings:
     costs less than as many steps; tile: the picture's opposite borders belong together; seed: of the moves.
     patch_weight: of the style's patches in the style loss (`patch_matching`), 0 for attention alone; needs the decoded
     picture in every step. content_share: of the photograph in what patches look for. distribution_weight: of the
-    distribution of the style's colours and of what the teacher's perception finds (`distribution_matching`), where the
-    teacher has one.
+    distribution of the style's colours and of what the teacher's perception finds (`distribution_matching`), and
+    perception_weight: in the content loss, of what it finds where, both where the teacher has one.
     """
 
     target: str = "pyramid"
@@ -62,6 +64,7 @@ class ObjectiveSettings:
     patch_weight: float = 0.0
     content_share: float = 0.0
     distribution_weight: float = 0.0
+    perception_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class AttentionObjective:
         self._style_attentions: list[list[Attention]] = []
         self._style_tokens: list[StyleTokens] = []
         self._content_attentions: dict[Shift, list[Attention]] = {}
+        self._content_perceived: dict[Shift, Mapping[int, Tensor]] = {}
         labels = None if regions is None else regions.styles
         self._patches = None
         if settings.patch_weight:
@@ -123,11 +127,17 @@ class AttentionObjective:
         if self._patches is not None:
             labels = None if self._regions is None else self._regions.picture
             style = style + self.settings.patch_weight * self._patches(self.picture(target), step, labels)
+        content = self._content_loss(found, time, shifts, target)
+        if self._distribution is None and not self._perceives_content:
+            return style, content
+        moved = large_enough(self._move(self.picture(target), shifts[0]))
+        perceived = self._perceive(moved)
         if self._distribution is not None:
-            moved = self._move(self.picture(target), shifts[0])
             labels = None if self._regions is None else self._moved_labels(self._regions, shifts[0])
-            style = style + self.settings.distribution_weight * self._distribution(moved, step, labels)
-        return style, self._content_loss(found, time, shifts, target)
+            style = style + self.settings.distribution_weight * self._distribution(moved, perceived, step, labels)
+        if content is not None and self._perceives_content:
+            content = content + self.settings.perception_weight * self._perceptual_distance(perceived, shifts[0])
+        return style, content
 
     def state_dict(self) -> dict[str, Any]:
         """What a run that goes on needs of its past."""
@@ -162,6 +172,25 @@ class AttentionObjective:
         if self._image_features is not None and self._image_targets is not None:
             loss = loss + image_feature_loss(self._image_features, self.picture(target), self._image_targets)
         return loss
+
+    @property
+    def _perceives_content(self) -> bool:
+        return (
+            bool(self.settings.perception_weight) and self._content is not None and self.teacher.perception is not None
+        )
+
+    def _perceive(self, pictures: Tensor) -> dict[int, Tensor]:
+        assert self.teacher.perception is not None
+        return self.teacher.perception(channels_last(pictures), STYLE_TAPS)
+
+    def _perceptual_distance(self, perceived: Mapping[int, Tensor], shift: Shift) -> Tensor:
+        """From what is perceived of the content picture moved alike, which is computed once; mean over the layers."""
+        assert self._content is not None
+        if shift not in self._content_perceived:
+            with torch.no_grad():
+                self._content_perceived[shift] = self._perceive(large_enough(self._move(self._content, shift)))
+        wanted = self._content_perceived[shift]
+        return torch.stack([direction_distance(perceived[tap], wanted[tap]).mean() for tap in STYLE_TAPS]).mean()
 
     def _content_at(self, content: Tensor, shift: Shift, time: float) -> list[Attention]:
         """The attentions of the moved content picture; computed once a time."""

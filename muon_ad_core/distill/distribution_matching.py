@@ -65,19 +65,24 @@ class DistributionMatching:
         self._targets: dict[int, list[list[Distribution]]] = {}
         for index, style in enumerate(styles):
             with torch.no_grad():
-                regions = self._regions(style, None if labels is None else labels[index])
+                style = large_enough(style)
+                found = network(channels_last(style), STYLE_TAPS)
+                regions = self._regions(style, found, None if labels is None else labels[index])
                 for label, (views, _) in regions.items():
                     targets = [distribution_of(view.pictures, view.features) for view in views]
                     self._targets.setdefault(label, []).append(targets)
 
-    def __call__(self, pictures: Tensor, step: int, labels: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, pictures: Tensor, found: Mapping[int, Tensor], step: int, labels: Tensor | None = None
+    ) -> Tensor:
         """Distance of pictures (B, 3, H, W) at a step: 0 only for the distribution that is the styles' mean.
 
-        labels: regions (H, W), each of which the styles have; they count by their size.
+        pictures: with no side below SMALLEST (`large_enough`); found: their features by STYLE_TAPS; labels: regions
+        (H, W), each of which the styles have; they count by their size.
         """
         chosen = drawn_directions(np.random.default_rng([self._seed, step]))
         total = torch.zeros(())
-        for label, (views, share) in self._regions(pictures, labels).items():
+        for label, (views, share) in self._regions(pictures, found, labels).items():
             styles = self._targets[label]
             for view, weight, targets in zip(views, (1.0, HALF_WEIGHT), zip(*styles, strict=True), strict=True):
                 for target in targets:
@@ -86,23 +91,22 @@ class DistributionMatching:
                     total = total + share * weight * distances.mean() / len(targets)
         return total
 
-    def _regions(self, pictures: Tensor, labels: Tensor | None) -> dict[int, tuple[list[_Seen], float]]:
+    def _regions(
+        self, pictures: Tensor, found: Mapping[int, Tensor], labels: Tensor | None
+    ) -> dict[int, tuple[list[_Seen], float]]:
         """By label: what is seen there, at full and at half size, and the region's share of the pictures."""
-        pictures = _large_enough(pictures)
-        views = [self._seen(pictures), self._seen(halved(pictures))]
+        smaller = halved(pictures)
+        views = [_Seen(pictures, found), _Seen(smaller, self._network(channels_last(smaller), STYLE_TAPS))]
         if labels is None:
             return {EVERYWHERE: (views, 1.0)}
-        labels = _large_enough(labels[None, None])[0, 0]
+        labels = large_enough(labels[None, None])[0, 0]
         return {
             int(label): ([view.region(labels, label) for view in views], float((labels == label).float().mean()))
             for label in labels.unique()
         }
 
-    def _seen(self, pictures: Tensor) -> _Seen:
-        return _Seen(pictures, self._network(channels_last(pictures), STYLE_TAPS))
 
-
-def _large_enough(pictures: Tensor) -> Tensor:
+def large_enough(pictures: Tensor) -> Tensor:
     """Pictures (B, C, H, W) with no side below SMALLEST: mirrored, which hardly changes a distribution."""
     for dimension in (2, 3):
         while pictures.shape[dimension] < SMALLEST:

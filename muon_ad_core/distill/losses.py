@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Perceptual losses of the student: style moments, content structure, penalties of meshes and of flicker."""
+"""Perceptual losses of the student: style moments, content structure, penalties of meshes, of lines and of flicker."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from muon_ad_core.metrics.mesh import FAINT, LONGEST_PERIOD, NOTHING, STEP, SURR
 
 CELL, COARSE_FACTOR = 8, 16.0
 """Pixels along a cell whose mean colour must move with the scene, and how much that weighs beside single pixels."""
+
+BORDER = 24
+"""Rows and columns at each end that must look as the middle does where a frame is plain."""
 
 
 @dataclass
@@ -44,6 +47,19 @@ def moment_distance(found: Moments, target: Moments) -> Tensor:
 def content_distance(found: Tensor, target: Tensor) -> Tensor:
     """Mean squared distance (B,) of instance-normalised features (B, C, H, W): structure without palette."""
     return (_normalised(found) - _normalised(target)).square().mean(dim=(1, 2))
+
+
+def direction_distance(found: Tensor, target: Tensor) -> Tensor:
+    """Mean squared distance (B,) of features (B, C, H, W) of length 1 along C: what is where, however strong; 0..4.
+
+    That of LPIPS (Zhang et al., 2018) without its learned weights.
+    """
+    return (_unit(found) - _unit(target)).square().sum(dim=1).mean(dim=(1, 2))
+
+
+def _unit(features: Tensor) -> Tensor:
+    features = features.float()
+    return features * (features.square().sum(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 def tone_distance(found: Tensor, target: Tensor, cell: int = 8) -> Tensor:
@@ -105,6 +121,23 @@ def _whole_plane(half: Tensor) -> Tensor:
     """All frequencies (..., S, S) of a real picture's power from those that are not negative, (..., S, S / 2 + 1)."""
     mirrored = half[..., 1:-1].flip(-2, -1).roll(1, dims=-2)
     return torch.cat([half, mirrored], dim=-1)
+
+
+def border_penalty(first: Tensor, second: Tensor) -> Tensor:
+    """How far rows and columns along the border differ from the middle in what is painted of plain frames, (B,).
+
+    first, second (B, C, H, W): the same plain frames under independent grain, sides of more than 2 BORDER. The product
+    of both differences estimates the square of what strokes have in common there, without that of their chance.
+    """
+    lines = [(_border_lines(a), _border_lines(b)) for a, b in ((first, second), (first.mT, second.mT))]
+    return torch.cat([a * b for a, b in lines], dim=2).mean(dim=(1, 2))
+
+
+def _border_lines(pictures: Tensor) -> Tensor:
+    """Means of the BORDER rows at either end less that of the rows between, (B, C, 2 BORDER)."""
+    rows = pictures.float().mean(dim=3)
+    middle = rows[:, :, BORDER:-BORDER].mean(dim=2, keepdim=True)
+    return torch.cat([rows[:, :, :BORDER], rows[:, :, -BORDER:]], dim=2) - middle
 
 
 def shift_difference(first: Tensor, second: Tensor, shift: tuple[int, int]) -> Tensor:

@@ -39,9 +39,9 @@ class LossWeights:
     """Factors of the losses; what has the factor 0 is left out, except content, which is told at any rate.
 
     style: distribution of features, and their strength; content: instance-normalised features; tone: light and dark
-    of the picture; lattice: what repeats from cell to cell; mesh: frequencies that stand out; steady: difference
-    between two views of a moving camera; variation: total variation; attention: a teacher's attention distillation,
-    attention_content: of its queries, relative to attention.
+    of the picture; lattice: what repeats from cell to cell; mesh: frequencies that stand out; border: lines along the
+    border of plain frames; steady: difference between two views of a moving camera; variation: total variation;
+    attention: a teacher's attention distillation, attention_content: of its queries, relative to attention.
     """
 
     style: float = 20.0
@@ -49,6 +49,7 @@ class LossWeights:
     tone: float = 2.0
     lattice: float = 700.0
     mesh: float = 8.0
+    border: float = 1500.0
     steady: float = 12.0
     variation: float = 0.02
     attention: float = 0.0

@@ -20,11 +20,13 @@ from muon_ad_core.distill.attention_lesson import AttentionLosses
 from muon_ad_core.distill.curriculum import rate_factor
 from muon_ad_core.distill.finishing import finished, moved_colours, soft_clamp
 from muon_ad_core.distill.gradient_geometry import cosine, project_conflict
+from muon_ad_core.distill.losses import border_penalty
 from muon_ad_core.distill.muon import Muon
 from muon_ad_core.distill.painting_curriculum import PaintingCurriculum, is_last_phase
 from muon_ad_core.distill.painting_losses import STYLE_LOSSES, LossWeights, PerceptualLosses, Views
 from muon_ad_core.distill.pictures import PhotoFolder, StylePicture, to_tensor
 from muon_ad_core.distill.training import TrainingRun
+from muon_ad_core.engine import grain
 from muon_ad_core.engine.finishing import Finish
 from muon_ad_core.errors import UserError
 from muon_ad_core.palette import Palette
@@ -152,7 +154,19 @@ class PaintingTrainer(TrainingRun[Network]):
             losses = self._losses(painted, views, random)
             if self._attention is not None:
                 losses |= self._attention(painted, views, random)
+            if self.recipe.weights.border:
+                losses["border"] = self.recipe.weights.border * self._border_penalty(network, views.styles[0], random)
         return losses
+
+    def _border_penalty(self, network: Network, style: int, random: np.random.Generator) -> Tensor:
+        """Of a plain frame of any colour; the same without grain, where `paint` adds none."""
+        side = self.recipe.crop
+        colour = torch.from_numpy(random.uniform(-1, 1, (1, 3, 1, 1)).astype(np.float32))
+        plain = colour.expand(1, 3, side, side)
+        # So far apart that both views have other grain in the same place.
+        row, column = (int(v) for v in random.integers(grain.PERIOD // 4, 3 * grain.PERIOD // 4, 2))
+        views = Views(plain, plain, (row, column), [style])
+        return border_penalty(*soft_clamp(self.paint(network, views, random)).chunk(2)).mean()
 
     def _coloured(self, network: Network, views: Views, random: np.random.Generator) -> Tensor:
         """What `paint` makes of the views, its colours moved as the recipe says."""

@@ -14,6 +14,8 @@ STEPS = (1, 10_000)
 PATCH_WEIGHT = 100.0
 """With a quarter of it the attentions of a trained teacher leave bright specks."""
 DISTRIBUTION_WEIGHT = 30.0
+PERCEPTION_WEIGHT = 4.0
+"""Beside it the photograph stays clearer under the same strokes; with 16 strokes go where the photograph is flat."""
 CONTENT_WEIGHT = 1.0
 
 
@@ -23,10 +25,13 @@ def content_share(content_weight: float) -> float:
 
 
 def default_objective(target: str = "pyramid") -> ObjectiveSettings:
-    """Attentions, patches and distributions for pyramids; attentions alone, the paper's objective, for latents."""
+    """All losses there are for pyramids; attentions alone, the paper's objective, for latents."""
     if target == "latent":
         return ObjectiveSettings(target=target)
-    return ObjectiveSettings(target=target, patch_weight=PATCH_WEIGHT, distribution_weight=DISTRIBUTION_WEIGHT)
+    return ObjectiveSettings(
+        target=target, patch_weight=PATCH_WEIGHT, distribution_weight=DISTRIBUTION_WEIGHT,
+        perception_weight=PERCEPTION_WEIGHT,
+    )  # fmt: skip
 
 
 def default_optimisation(target: str = "pyramid") -> OptimisationSettings:
@@ -61,7 +66,8 @@ class SynthesisSettings:
         for name, value, (least, most) in (("size", self.size, SIZES), ("steps", self.steps, STEPS)):
             if not least <= value <= most:
                 raise ParameterError(f"{name} must be between {least} and {most}, not {value}")
-        weights = {"patches": self.objective.patch_weight, "distributions": self.objective.distribution_weight}
+        weights = {"patches": self.objective.patch_weight, "distributions": self.objective.distribution_weight,
+                   "perception": self.objective.perception_weight}  # fmt: skip
         for name, weight in weights.items():
             if weight < 0:
                 raise ParameterError(f"the weight of {name} must not be negative, got {weight}")

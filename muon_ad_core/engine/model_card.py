@@ -27,7 +27,7 @@ OPTIONS = {
     "seed": "seed",
 }
 """Of ``muon-ad train student``, by the recipe's values that they set."""
-WEIGHTS = ("style", "content", "tone", "lattice", "mesh", "steady", "variation", "attention")
+WEIGHTS = ("style", "content", "tone", "lattice", "mesh", "border", "steady", "variation", "attention")
 """Losses whose weights are options."""
 NO_BREAK = "\N{NO-BREAK SPACE}"
 FLAGS = ("parts", "frozen_codes", "frozen_student", "projection", "curriculum")
@@ -118,7 +118,9 @@ def _command(training: Mapping[str, Any], ship: str) -> str:
 
 
 def _penalties(training: Mapping[str, Any]) -> str:
-    return "penalties of a lattice and of a mesh" if training["weights"].get("mesh") else "a lattice penalty"
+    penalised = {"lattice": "a lattice", "mesh": "a mesh", "border": "lines along the border"}
+    named = [words for name, words in penalised.items() if training["weights"].get(name)]
+    return f"penalties of {', '.join(named[:-1])} and {named[-1]}" if len(named) > 1 else f"a penalty of {named[0]}"
 
 
 def _further(training: Mapping[str, Any]) -> str:

@@ -7,7 +7,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
 from muon_ad_core.distill.losses import (  # noqa: E402
+    BORDER,
     Moments,
+    border_penalty,
     content_distance,
     lattice_penalty,
     mesh_penalty,
@@ -76,6 +78,21 @@ def test_mesh_penalty_is_the_measure_with_a_gradient() -> None:
     (gradient,) = torch.autograd.grad(penalty.sum(), found)
     assert mesh_penalty(found - 0.2 * gradient / gradient.abs().max()).item() < penalty.item()
     assert mesh_penalty(torch.full((1, 3, 64, 64), 0.7)).item() < 1e-6
+
+
+def test_border_penalty_is_that_of_a_line_whatever_the_strokes() -> None:
+    """Strokes of both frames are independent: in the mean over many, only what they share along a border is left."""
+    first, second = (0.5 * noise(64, 3, 96, 80, seed=seed) for seed in (0, 1))
+    assert abs(border_penalty(first, second).mean().item()) < 1e-4
+    for line in ((3, slice(None)), (slice(None), -BORDER)):
+        with_line = [plain.clone() for plain in (first, second)]
+        for plain in with_line:
+            plain[:, :, line[0], line[1]] += 0.4
+        # One of 4 BORDER lines; the others have a dot of it each.
+        assert border_penalty(*with_line).mean().item() == pytest.approx(0.4**2 / (4 * BORDER), rel=0.15)
+    middle = torch.zeros(1, 3, 96, 80)
+    middle[:, :, BORDER:-BORDER] += 0.4
+    assert border_penalty(middle, middle).item() > 0.03
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, 5), (7, 0)])

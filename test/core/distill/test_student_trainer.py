@@ -143,14 +143,16 @@ def test_checkpoint_of_another_run_is_refused(painting_data: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     "changes, losses",
     [
-        ({"weights": LossWeights(tone=0, steady=0, lattice=0, mesh=0, variation=0)}, {"style", "content"}),
-        ({"projection": True}, {"style", "content", "tone", "lattice", "mesh", "steady", "variation", "conflict"}),
+        ({"weights": LossWeights(tone=0, steady=0, lattice=0, mesh=0, border=0, variation=0)}, {"style", "content"}),
+        ({"projection": True},
+         {"style", "content", "tone", "lattice", "mesh", "border", "steady", "variation", "conflict"}),
         ({"optimizer": "adamw", "weights": LossWeights(variation=0)},
-         {"style", "content", "tone", "lattice", "mesh", "steady"}),
-        ({"teacher": "random", "weights": LossWeights(attention=1, tone=0, lattice=0, mesh=0, steady=0, variation=0)},
+         {"style", "content", "tone", "lattice", "mesh", "border", "steady"}),
+        ({"teacher": "random",
+          "weights": LossWeights(attention=1, tone=0, lattice=0, mesh=0, border=0, steady=0, variation=0)},
          {"style", "content", "attention", "attention_content"}),
         ({"teacher": "random",
-          "weights": LossWeights(style=0, attention=1, tone=0, lattice=0, mesh=0, steady=0, variation=0)},
+          "weights": LossWeights(style=0, attention=1, tone=0, lattice=0, mesh=0, border=0, steady=0, variation=0)},
          {"content", "attention", "attention_content"}),
     ],
 )  # fmt: skip

@@ -24,6 +24,7 @@ from muon_ad_core.engine.frames import central_square  # noqa: E402
 from muon_ad_core.errors import ParameterError, UserError  # noqa: E402
 from muon_ad_core.metrics.sliced_wasserstein import patch_sliced_wasserstein  # noqa: E402
 from muon_ad_core.nets.micro_teacher import MicroTeacherConfig  # noqa: E402
+from muon_ad_core.nets.perception import TAPS  # noqa: E402
 from muon_ad_core.sources.photographs import load_photograph  # noqa: E402
 
 SMALL = MicroTeacherConfig(block=4, widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), head=16, time=8)
@@ -233,10 +234,11 @@ def test_regions_have_distributions_of_their_own(teacher: MicroTeacherFeatures) 
     one = torch.zeros(96, 96)
     matching = DistributionMatching(teacher.perception, [dark, light], 0, [one, one + 1])
     right, wrong = torch.cat([dark, light], dim=3), torch.cat([light, dark], dim=3)
-    assert float(matching(right, 0, labels)) < 0.1 * float(matching(wrong, 0, labels))
+    seen_right, seen_wrong = (teacher.perception(picture, TAPS) for picture in (right, wrong))
+    assert float(matching(right, seen_right, 0, labels)) < 0.1 * float(matching(wrong, seen_wrong, 0, labels))
     speck = torch.zeros(96, 192)
     speck[50, 100] = 1  # smaller than a place of any layer
-    assert np.isfinite(float(matching(right, 0, speck)))
+    assert np.isfinite(float(matching(right, seen_right, 0, speck)))
 
 
 def test_the_styles_own_distribution_is_met(teacher: MicroTeacherFeatures) -> None:
@@ -244,8 +246,31 @@ def test_the_styles_own_distribution_is_met(teacher: MicroTeacherFeatures) -> No
     assert teacher.perception is not None
     noise = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
     matching = DistributionMatching(teacher.perception, [noise], seed=0)
-    assert float(matching(noise, 0)) == pytest.approx(0, abs=1e-6)
-    assert float(matching(noise.flip(2), 0)) < 0.1 < float(matching(0.5 * noise, 0))
+    itself, turned, paler = (
+        float(matching(picture, teacher.perception(picture, TAPS), 0))
+        for picture in (noise, noise.flip(2), 0.5 * noise)
+    )
+    assert itself == pytest.approx(0, abs=1e-6)
+    assert turned < 0.1 < paler
+
+
+def test_perception_holds_the_photograph(teacher: MicroTeacherFeatures) -> None:
+    """Nothing is lost where the picture is the photograph, as much as is said where it is not, and nothing without."""
+    random = torch.Generator().manual_seed(0)
+    photograph, other = (torch.rand(1, 3, 64, 80, generator=random) * 2 - 1 for _ in range(2))
+
+    def content(picture: torch.Tensor, weight: float, seen_by: MicroTeacherFeatures = teacher) -> float:
+        settings = ObjectiveSettings(perception_weight=weight)
+        objective = AttentionObjective(seen_by, [other], photograph, 4, settings)
+        losses = [objective([picture], step)[1] for step in range(3)]  # moved in each
+        return sum(float(loss) for loss in losses if loss is not None)
+
+    assert content(photograph, 4.0) == pytest.approx(content(photograph, 0.0), abs=1e-6)
+    without, once, more = (content(other, weight) for weight in (0.0, 1.0, 4.0))
+    assert once > without + 0.1
+    assert more - without == pytest.approx(4 * (once - without), rel=1e-3)
+    blind = random_teacher(SMALL, perceives=False)
+    assert content(other, 4.0, blind) == content(other, 0.0, blind)
 
 
 @pytest.mark.parametrize(
@@ -312,6 +337,7 @@ def test_command_paints_shows_previews_and_goes_on(
         (("--preview-every", "x", "y"), "--preview-every wants"),
         (("--learning-rate", "-1"), "learning rate must be positive"),
         (("--distribution-weight", "-1"), "weight of distributions must not be negative"),
+        (("--perception-weight", "-1"), "weight of perception must not be negative"),
     ],
 )
 def test_command_refuses_in_one_sentence(
