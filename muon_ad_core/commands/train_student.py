@@ -72,6 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exits of the network that are trained, where others take the place of one (default: both)",
     )
     parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="of a frame's size, at which the level that is trained paints, up to 1 (default 1); as in engine merge",
+    )
+    parser.add_argument(
         "--code",
         type=int,
         metavar="LENGTH",
@@ -180,6 +187,7 @@ def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentT
         parts=args.parts,
         shipped_share=args.shipped_share,
         levels=tuple(args.exits),
+        scale=args.scale,
         leak=0.0 if package else StudentTraining.leak,  # what was trained runs without
         standardised=package is None,
         **painting_recipe(args),

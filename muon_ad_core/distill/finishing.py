@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from muon_ad_core.engine.finishing import CONTRAST_CELL, CONTRAST_KERNEL, Finish, gaussian_weights
+from muon_ad_core.frame_buffers import FEW_PIXELS
 from muon_ad_core.palette import Palette
 
 SLOPE_OUTSIDE = 0.05
@@ -17,20 +18,36 @@ HALF_RANGE = 127.5
 
 
 def finished(painted: Tensor, frames: Tensor, finish: Finish) -> Tensor:
-    """Painted pictures of frames, both (B, 3, H, W) in about [-1, 1], as `Finisher` makes them, in float32.
+    """Painted pictures (B, 3, h, w) of frames (B, 3, H, W), both in about [-1, 1], as `Finisher` makes them: (B, 3, H,
+    W) float32.
 
-    With local contrast, H and W must be multiples of 4.
+    h and w: H and W, or those of frames that were `shrunk`. With local contrast, they must be multiples of 4.
     """
+    size, share = frames.shape[2:], finish.local_contrast
     if not finish.softness:
-        return painted
+        return _enlarged(painted, size)
     softened = _blurred(painted, 3, finish.softness)
     if not finish.keeps_detail:
-        return softened
-    share = finish.local_contrast
-    without_detail = _blurred(frames, 3, finish.softness)
+        return _enlarged(softened, size)
+    seen = shrunk(frames, painted.shape[2:])
+    without_detail = _blurred(seen, 3, finish.softness)
     if share:
-        without_detail = (1 - share) * without_detail + share * _mean_around(frames)
-    return soft_clamp(softened + frames - without_detail)
+        without_detail = (1 - share) * without_detail + share * _mean_around(seen)
+    return soft_clamp(frames + _enlarged(softened - without_detail, size))
+
+
+def shrunk(frames: Tensor, size: Sequence[int]) -> Tensor:
+    """Frames (B, 3, H, W) at the size (h, w) at which they are painted, as `FrameBuffers` shrinks them."""
+    if frames.shape[2:] == tuple(size):
+        return frames
+    how = "bilinear" if frames.shape[2] / size[0] < FEW_PIXELS else "area"
+    return F.interpolate(frames, tuple(size), mode=how)
+
+
+def _enlarged(pictures: Tensor, size: Sequence[int]) -> Tensor:
+    return (
+        pictures if pictures.shape[2:] == tuple(size) else F.interpolate(pictures.float(), tuple(size), mode="bilinear")
+    )
 
 
 @torch.autocast("cpu", enabled=False)

@@ -126,7 +126,7 @@ class PaintingTrainer(TrainingRun[Network]):
 
     @abstractmethod
     def paint(self, network: Network, views: Views, random: np.random.Generator) -> Tensor:
-        """What `network` makes of the views: (2B, 3, S, S), about [-1, 1], first views before second ones."""
+        """What `network` makes of the views: (2B, 3, s, s), s at most S, in about [-1, 1], first views first."""
 
     @abstractmethod
     def draw_styles(self, random: np.random.Generator) -> list[int]:

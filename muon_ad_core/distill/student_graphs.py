@@ -53,9 +53,9 @@ class NamedExit:
     scale: float = 1.0
 
 
-def both_exits(student: Student) -> list[NamedExit]:
-    """The levels of a package of one student, which are called as its exits."""
-    return [NamedExit(level, student, level, MOST_PIXELS[level]) for level in LEVELS]
+def both_exits(student: Student, scales: Mapping[Level, float] | None = None) -> list[NamedExit]:
+    """The levels of a package of one student, which are called as its exits; scales: of those that paint smaller."""
+    return [NamedExit(level, student, level, MOST_PIXELS[level], (scales or {}).get(level, 1.0)) for level in LEVELS]
 
 
 def written_files(exits: Sequence[NamedExit]) -> list[str]:

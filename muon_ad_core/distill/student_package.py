@@ -53,7 +53,7 @@ def write_student_package(
     codes = trainer.style_codes()
     recipe, photos = trainer.recipe, trainer.photos
     judges = _validation(validation or recipe.photos)
-    exits = both_exits(network.student)
+    exits = both_exits(network.student, trainer.scales)
     levels, metrics = export_levels(
         exits, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report,
         finish=recipe.finish,

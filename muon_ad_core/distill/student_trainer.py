@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from muon_ad_core.distill.finishing import shrunk
+from muon_ad_core.distill.losses import BORDER
 from muon_ad_core.distill.painting_curriculum import is_last_phase
 from muon_ad_core.distill.painting_losses import Views
 from muon_ad_core.distill.painting_trainer import PaintingTrainer, PaintingTraining
@@ -44,7 +46,8 @@ class StudentTraining(PaintingTraining):
     finish: as the runtime has them; grain: likewise, in grey levels; leak: slope below zero of all rectifiers when the
     run begins (without it, most units of the body had no gradient left after 1,300 steps), which it loses on the
     way; standardised: whether filters are (see `weight_standardisation`), but for those that begin as the picture's
-    patterns; levels: exits that are trained.
+    patterns; levels: exits that are trained; scale: of a frame's size (up to 1), at which the level that is trained
+    paints: strokes are judged at the size at which they are shown.
     """
 
     styles: Path
@@ -61,6 +64,7 @@ class StudentTraining(PaintingTraining):
     leak: float = 0.1
     standardised: bool = True
     levels: tuple[Level, ...] = LEVELS
+    scale: float = 1.0
     network: StudentConfig = field(default_factory=StudentConfig)
 
     def __post_init__(self) -> None:
@@ -69,6 +73,16 @@ class StudentTraining(PaintingTraining):
             raise UserError("with both the student and its codes frozen there is nothing to train: leave one out")
         if self.crop % MULTIPLE:
             raise UserError(f"crops must be multiples of {MULTIPLE} pixels, not {self.crop}")
+        if not 0 < self.scale <= 1 or self.painted_side % MULTIPLE or self.painted_side <= 2 * BORDER:
+            raise UserError(
+                f"crops of {self.crop} pixels cannot be painted at {self.scale:g} of their size: what is painted must "
+                f"have a multiple of {MULTIPLE} and more than {2 * BORDER} pixels along a side"
+            )
+
+    @property
+    def painted_side(self) -> int:
+        """Pixels along a side of what is painted of a view."""
+        return round(self.crop * self.scale)
 
     def describe(self) -> dict[str, Any]:
         recipe = super().describe()
@@ -139,6 +153,11 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
         """Names of the styles that go into the package."""
         return self._student_recipe.shipped
 
+    @property
+    def scales(self) -> dict[Level, float]:
+        """Of a frame's size, at which the levels paint that were trained."""
+        return dict.fromkeys(self._student_recipe.levels, self._student_recipe.scale)
+
     def start_from(self, model: StyledStudent, shipped: list[str]) -> None:
         """Take over a trained student of the same shape, with the offsets of those `shipped` styles that it has.
 
@@ -193,6 +212,7 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
 
     def paint(self, network: StyledStudent, views: Views, random: np.random.Generator) -> Tensor:
         """Both views of every photograph, equally many photographs at each level, turn about."""
+        views = self._as_seen(views)
         # One context for both views: a camera's motion hardly changes the scene as a whole.
         codes = self._codes(network, views, random) + network.student.context(views.first)
         first, second = with_grain(views, self._student_recipe.grain, random)
@@ -207,6 +227,13 @@ class StudentTrainer(PaintingTrainer[StyledStudent]):
                 for view, one in zip(painted, both, strict=True):
                     view.append(one)
         return torch.cat(painted[0] + painted[1])
+
+    def _as_seen(self, views: Views) -> Views:
+        """The views at the size at which they are painted."""
+        side = self._student_recipe.painted_side
+        first, second = (shrunk(pictures, (side, side)) for pictures in (views.first, views.second))
+        row, column = (round(moved * side / self.recipe.crop) for moved in views.shift)
+        return Views(first, second, (row, column), views.styles)
 
     def _codes(self, network: StyledStudent, views: Views, random: np.random.Generator) -> Tensor:
         """Codes of the photographs' styles, each from a view of the style picture."""

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from muon_ad_core.distill.feature_distribution import DIRECTIONS, STYLE_TAPS, style_distance, style_targets
 from muon_ad_core.distill.features import SqueezeNetFeatures, load_feature_network
-from muon_ad_core.distill.finishing import finished, moved_colours
+from muon_ad_core.distill.finishing import finished, moved_colours, shrunk
 from muon_ad_core.distill.losses import content_distance
 from muon_ad_core.distill.painting_losses import CONTENT_TAP
-from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_tensor
+from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_picture, to_tensor
 from muon_ad_core.distill.student_graphs import NamedExit
 from muon_ad_core.distill.student_package import named_exit
 from muon_ad_core.engine.finishing import Finish, finish_of
-from muon_ad_core.engine.frames import central_square
+from muon_ad_core.engine.frames import MULTIPLE, central_square
 from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import UserError
@@ -68,16 +68,25 @@ class Refinement:
 
 @dataclass(frozen=True)
 class Photographs:
-    """Pictures (B, 3, SIDE, SIDE) as they are, and with the grain that they get before they are painted."""
+    """Pictures (B, 3, SIDE, SIDE) in [-1, 1], and the grain in grey levels that they get before they are painted."""
 
     plain: Tensor
-    grained: Tensor
+    grain: float
+
+    def seen(self, scale: float) -> Tensor:
+        """What is painted of them: about `scale` times as large, in whole cells, with grain."""
+        side = max(1, round(SIDE * scale / MULTIPLE)) * MULTIPLE
+        adding = Grain(self.grain, side, side)
+        pictures = [to_picture(picture) for picture in shrunk(self.plain, (side, side))]
+        for number, picture in enumerate(pictures):
+            adding.add(picture, picture, number * side)
+        return to_tensor(pictures)
 
     def __len__(self) -> int:
         return len(self.plain)
 
     def __getitem__(self, which: slice) -> Photographs:
-        return Photographs(self.plain[which], self.grained[which])
+        return Photographs(self.plain[which], self.grain)
 
 
 def refine_style(
@@ -141,7 +150,7 @@ class _Objective:
     def __call__(self, photographs: Photographs, code: Tensor, level: NamedExit) -> Tensor:
         """Mean over photographs and style pictures, as a level paints them."""
         codes = code + level.student.context(photographs.plain)
-        painted = level.student(photographs.grained, codes, level.exit).clamp(-1, 1)
+        painted = level.student(photographs.seen(level.scale), codes, level.exit).clamp(-1, 1)
         painted = moved_colours(painted, [self._palette] * len(painted), USUAL_SHARE).clamp(-1, 1)
         painted = finished(painted, photographs.plain, self._finish)
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
@@ -164,7 +173,4 @@ def _photographs(folder: Path | None, grain: float) -> Photographs:
     if len(pictures) <= JUDGES:
         raise UserError(f"refining needs more than {JUDGES} photographs that can be read, {folder} has {len(pictures)}")
     squares = [central_square(picture, SIDE) for picture in pictures]
-    adding, grained = Grain(grain, SIDE, SIDE), [np.empty_like(square) for square in squares]
-    for number, (square, result) in enumerate(zip(squares, grained, strict=True)):
-        adding.add(square, result, number * SIDE)
-    return Photographs(to_tensor(squares), to_tensor(grained))
+    return Photographs(to_tensor(squares), grain)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -30,19 +31,21 @@ CODE_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class _Source:
-    """A level that the result may have: its package, its entry there, its name, and what its new entry says otherwise
-    of the size at which it paints."""
+    """A level that the result may have: its package, its entry there, its name, what tells its package from the others,
+    and what its new entry says otherwise of the size at which it paints."""
 
     package: EnginePackage
     entry: dict[str, Any]
     name: str
+    label: str = ""
     size: Mapping[str, Any] = field(default_factory=dict)
 
 
 def merge_levels(
     whole: EnginePackage, pruned: Sequence[EnginePackage], target: Path, levels: Sequence[str] = ()
 ) -> EnginePackage:
-    """Write a package with levels of the whole student and of the pruned ones, which are named LEVEL_RATE (fine_40).
+    """Write a package with levels of the whole student and of the pruned ones, which are named LEVEL_RATE (fine_40), or
+    LEVEL_RATE_2 and so on where several packages have one rate.
 
     levels: which of them, as NAME, or NEW=NAME to call it otherwise, with @SCALE (0.75) behind to paint smaller than
     the frame, or @PIXELS to paint at most so many (default: all). They come in the order of their multiply-accumulates,
@@ -52,7 +55,7 @@ def merge_levels(
     if target.resolve() == whole.root.resolve():
         raise EngineError(f"{target} is the engine that levels are added to: name another folder for the result")
     _check(whole, pruned)
-    chosen = _chosen([*_own(whole), *(source for package in pruned for source in _of_pruned(package))], levels)
+    chosen = _chosen([*_own(whole), *_of_pruned(pruned)], levels)
     target.mkdir(parents=True, exist_ok=True)
     graphs = {entry["graph"] for entry in whole.manifest["levels"]}
     files = {file for file in whole.manifest["files"] if file not in graphs}
@@ -107,22 +110,19 @@ def _own(whole: EnginePackage) -> list[_Source]:
     return [_Source(whole, entry, entry["name"]) for entry in whole.manifest["levels"]]
 
 
-def _of_pruned(package: EnginePackage) -> list[_Source]:
-    rate = _rate(package)
-    return [_Source(package, entry, f"{entry['name']}_{rate}") for entry in package.manifest["levels"]]
-
-
-def _rate(package: EnginePackage) -> int:
-    return round(100 * package.manifest["pruning"]["rate"])
+def _of_pruned(packages: Sequence[EnginePackage]) -> list[_Source]:
+    sources, rates = [], Counter[int]()
+    for package in packages:
+        rate = round(100 * package.manifest["pruning"]["rate"])
+        rates[rate] += 1
+        label = f"{rate}" if rates[rate] == 1 else f"{rate}_{rates[rate]}"
+        sources += [_Source(package, entry, f"{entry['name']}_{label}", label) for entry in package.manifest["levels"]]
+    return sources
 
 
 def _chosen(sources: Sequence[_Source], levels: Sequence[str]) -> list[_Source]:
     """The sources that `levels` asks for, under their new names."""
-    known: dict[str, _Source] = {}
-    for source in sources:
-        if source.name in known:
-            raise EngineError(f"there would be two levels '{source.name}': merge one package of each rate")
-        known[source.name] = source
+    known = {source.name: source for source in sources}
     chosen: dict[str, _Source] = {}
     for wish in levels or known:
         named, at, size = wish.partition("@")
@@ -132,7 +132,7 @@ def _chosen(sources: Sequence[_Source], levels: Sequence[str]) -> list[_Source]:
         if name in chosen:
             raise EngineError(f"there would be two levels '{name}': name each once")
         source = known[asked or name]
-        chosen[name] = _Source(source.package, source.entry, name, _size(wish, size) if at else {})
+        chosen[name] = replace(source, name=name, size=_size(wish, size) if at else {})
     return list(chosen.values())
 
 
@@ -165,7 +165,7 @@ def _copied(source: _Source, whole: EnginePackage, target: Path) -> tuple[dict[s
             entry["training"] = _of_a_part(manifest["training"])
         weights = source.entry.get("weights") or WEIGHTS_FILE
         if weights in manifest["files"]:
-            entry["weights"] = f"{Path(weights).stem}_{_rate(source.package)}.safetensors"
+            entry["weights"] = f"{Path(weights).stem}_{source.label}.safetensors"
             entry.setdefault("network", manifest["network"])
             shutil.copyfile(source.package.path(weights), target / entry["weights"])
             files.add(entry["weights"])

@@ -24,6 +24,7 @@ OPTIONS = {
     "matrix_decay": "matrix-decay",
     "palettes": "palettes",
     "shipped_share": "shipped-share",
+    "scale": "scale",
     "seed": "seed",
 }
 """Of ``muon-ad train student``, by the recipe's values that they set."""

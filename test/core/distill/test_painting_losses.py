@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from muon_ad_core.distill.finishing import finished, moved_colours  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights, PerceptualLosses, Views  # noqa: E402
 from muon_ad_core.distill.pictures import to_picture, to_tensor  # noqa: E402
 from muon_ad_core.engine.finishing import Finish, Finisher  # noqa: E402
+from muon_ad_core.frame_buffers import FrameBuffers  # noqa: E402
 from muon_ad_core.palette import Palette, move_colours  # noqa: E402
 
 STYLE_ALONE = LossWeights(style=1, tone=0, lattice=0, steady=0, variation=0)
@@ -65,6 +67,20 @@ def test_training_finishes_as_the_runtime_does(softness: float, keeps_detail: bo
     found = to_picture(finished(to_tensor([picture]), to_tensor([frame]), finish)[0])
     # OpenCV's weights for bytes are multiples of 1/256.
     np.testing.assert_allclose(found.astype(int), expected, atol=2)
+
+
+@pytest.mark.parametrize("side", [16, 24])  # half and three quarters of the frame's
+@pytest.mark.parametrize("finish", [Finish(), Finish(0.7), Finish(0.7, True, 0.6)])
+def test_training_enlarges_what_is_painted_smaller_as_the_runtime_does(side: int, finish: Finish) -> None:
+    random = np.random.default_rng(0)
+    frame = cv2.GaussianBlur(random.integers(0, 256, (32, 32, 3), np.uint8), (0, 0), 2)
+    painted = random.integers(40, 200, (side, side, 3), np.uint8)
+    buffers = FrameBuffers(1, 32, 32, (side, side), 4, 0.0, finish)
+    buffers.take_in([frame], "rgb8")
+    buffers.finisher(painted.copy(), buffers.seen[0], frame, buffers.outputs[0])
+    found = to_picture(finished(to_tensor([painted]), to_tensor([frame]), finish)[0])
+    assert found.shape == frame.shape
+    np.testing.assert_allclose(found.astype(int), buffers.outputs[0], atol=4)  # differences are halved, to fit in bytes
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0])

@@ -165,6 +165,17 @@ def test_each_ingredient_can_be_chosen(painting_data: Path, changes: dict[str, o
     assert not torch.equal(before, weights_of(trainer))
 
 
+def test_a_level_is_trained_at_the_size_at_which_it_paints(painting_data: Path, tmp_path: Path) -> None:
+    trainer = StudentTrainer(training(painting_data, 2, crop=128, scale=0.5, levels=("fast",)))
+    rows = run(trainer)
+    assert all(np.isfinite(value) for row in rows for value in row.values())
+    views = Views(torch.zeros(2, 3, 128, 128), torch.zeros(2, 3, 128, 128), (6, 10), [0, 1])
+    assert trainer.paint(trainer.network, views, np.random.default_rng(0)).shape == (4, 3, 64, 64)
+    write_student_package(trainer, tmp_path / "engine", "1.0.0", report=lambda line: None)
+    levels = {level.name: level.scale for level in EnginePackage.load(tmp_path / "engine").levels}
+    assert levels == {"fast": 0.5, "fine": 1.0}
+
+
 def test_projection_changes_nothing_without_conflict(painting_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muon_ad_core.distill.painting_trainer.CONFLICT", -1.1)  # no cosine is below
     trainers = [StudentTrainer(training(painting_data, 1, projection=value)) for value in (False, True)]
@@ -182,6 +193,9 @@ def test_impossible_recipes_are_refused(painting_data: Path) -> None:
         training(painting_data, 1, optimizer="sgd")
     with pytest.raises(UserError, match="crops must be multiples of 8 pixels, not 100"):
         training(painting_data, 1, crop=100)
+    for scale in (0.0, 0.7, 1.5):
+        with pytest.raises(UserError, match="cannot be painted at"):
+            training(painting_data, 1, crop=64, scale=scale)
     with pytest.raises(UserError, match="nothing to train"):
         training(painting_data, 1, frozen_codes=True, frozen_student=True)
 

@@ -79,6 +79,22 @@ def test_levels_are_chosen_and_renamed(pruned: Path, tmp_path: Path, capsys: pyt
     assert "two levels 'fast'" in capsys.readouterr().err
 
 
+def test_students_of_one_rate_are_told_apart(pruned: Path, tmp_path: Path) -> None:
+    rewrite(pruned, pruning={"method": "gradual", "rate": 0.4})
+    other = tmp_path / "other"
+    shutil.copytree(pruned, other)
+    weights = load_file(other / "weights.safetensors")
+    save_file(
+        {**weights, "student.fast_head.bias": weights["student.fast_head.bias"] + 1}, other / "weights.safetensors"
+    )
+    rewrite(other)
+    command = ["engine", "merge", "student", str(pruned), str(other), "-o", str(tmp_path / "both"), "--levels"]
+    assert main([*command, "fast=fast_40@0.5", "light=fast_40_2@0.7", "fine"]) == 0
+    package = EnginePackage.load(tmp_path / "both")
+    fast, light = (load_file(package.path(package.level(name).weights)) for name in ("fast", "light"))
+    assert np.allclose(light[bias] - fast[bias], 1, atol=1e-2)
+
+
 def test_a_merged_level_has_the_weights_it_came_with(pruned: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
     from muon_ad_core.distill.student_package import load_student, named_exit
