@@ -83,10 +83,9 @@ def test_students_of_one_rate_are_told_apart(pruned: Path, tmp_path: Path) -> No
     rewrite(pruned, pruning={"method": "gradual", "rate": 0.4})
     other = tmp_path / "other"
     shutil.copytree(pruned, other)
-    weights = load_file(other / "weights.safetensors")
-    save_file(
-        {**weights, "student.fast_head.bias": weights["student.fast_head.bias"] + 1}, other / "weights.safetensors"
-    )
+    file = other / EnginePackage.load(other).level("fast").weights
+    weights, bias = load_file(file), "student.fast_head.bias"
+    save_file({**weights, bias: weights[bias] + 1}, file)
     rewrite(other)
     command = ["engine", "merge", "student", str(pruned), str(other), "-o", str(tmp_path / "both"), "--levels"]
     assert main([*command, "fast=fast_40@0.5", "light=fast_40_2@0.7", "fine"]) == 0
