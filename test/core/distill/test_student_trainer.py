@@ -176,6 +176,16 @@ def test_a_level_is_trained_at_the_size_at_which_it_paints(painting_data: Path, 
     assert levels == {"fast": 0.5, "fine": 1.0}
 
 
+def test_strokes_in_independent_places_are_no_line(painting_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is won by them: views of the grain that were never near each other would answer each other, and what
+    is painted of them could fall below no line at all."""
+    trainer = StudentTrainer(training(painting_data, 1, crop=176))
+    monkeypatch.setattr(trainer, "paint", lambda network, views, random: torch.cat(with_grain(views, 30.0, random)))
+    random = np.random.default_rng(0)
+    found = [float(trainer._border_penalty(trainer.network, 0, random)) for _ in range(1500)]
+    assert abs(np.mean(found)) < 1e-4 < np.std(found)
+
+
 def test_projection_changes_nothing_without_conflict(painting_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muon_ad_core.distill.painting_trainer.CONFLICT", -1.1)  # no cosine is below
     trainers = [StudentTrainer(training(painting_data, 1, projection=value)) for value in (False, True)]
