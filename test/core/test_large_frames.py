@@ -63,7 +63,7 @@ def test_three_quarters_of_a_frame_are_painted_unless_the_user_wants_more(photo:
     result = smaller.run(photo).copy()
     expected = whole.run(photo).copy()
     assert result.shape == photo.shape
-    assert 0.5 < float(ssim(result, expected)) < 0.99
+    assert 0.4 < float(ssim(result, expected)) < 0.99  # strokes of another size
     smaller.set_most_pixels(10**9)
     assert np.array_equal(smaller.run(photo), expected)
 
