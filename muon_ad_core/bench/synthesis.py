@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paint photographs in styles by a teacher, by the same network untrained, and by what both must beat.
 
-Every method is tried at three strengths on every pair, and compared at equal content: the style distance it reaches
-while the photograph is changed no more than by the teacher's picture of middle strength. The distances: patch sliced
-Wasserstein, the style distance of the detector that ships, which nothing that paints has learned from, and with
+Every method is tried at up to three strengths on every pair, and compared at equal content: the style distance it
+reaches while the photograph is changed no more than by the teacher's picture of middle strength. The distances: patch
+sliced Wasserstein, the style distance of the detector that ships, which nothing that paints has learned from, and with
 --weights that of SqueezeNet, whose features the teacher's perception was trained to have. Direct optimisation of
 SqueezeNet's features is the reference, which wins its own metric. See docs/synthesize.md.
 """
@@ -189,21 +189,28 @@ def _paint_pair(
     network: PerceptualNetwork | None,
     detector: DetectorStyle,
 ) -> tuple[PairResult, list[NDArray[np.uint8]]]:
-    """Figures and row of one pair."""
-    from muon_ad_core.bench.synthesis_figures import PairResult
+    """Figures and row of one pair.
 
-    painted: dict[str, list[Painted]] = {}
+    What is stronger than a method's middle is left out where that has changed the photograph as much as the first
+    method's middle has, where all are compared: it would take as long again as is looked at.
+    """
+    from muon_ad_core.bench.synthesis_figures import MIDDLE, PairResult, reference_level
+
+    unchanged = judge(content, content, style, network, detector=detector)
+    result = PairResult(name, unchanged, {method.name: [] for method in methods})
     row = [content, style]
     for method in methods:
-        pictures, painted[method.name] = [], []
-        for strength in method.strengths:
+        curve = result.painted[method.name]
+        for index, strength in enumerate(method.strengths):
+            if index > MIDDLE and curve[-1].content >= reference_level(result, methods[0].name):
+                break
             began = time.perf_counter()
-            pictures.append(method.paint(content, style, strength))
+            picture = method.paint(content, style, strength)
             seconds = time.perf_counter() - began
-            found = judge(pictures[-1], content, style, network, strength, seconds, detector)
-            painted[method.name].append(found)
-        row.append(pictures[len(pictures) // 2])
-    return PairResult(name, judge(content, content, style, network, detector=detector), painted), row
+            curve.append(judge(picture, content, style, network, strength, seconds, detector))
+            if index == MIDDLE:
+                row.append(picture)
+    return result, row
 
 
 def judge(

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+MIDDLE = 1
+"""Place of middle strength among a method's three."""
+
 
 @dataclass(frozen=True)
 class Painted:
@@ -23,11 +26,18 @@ class Painted:
 
 @dataclass(frozen=True)
 class PairResult:
-    """One photograph in one style: the unchanged photograph, and what every method made, by strength."""
+    """One photograph in one style: the unchanged photograph, and what every method made, by strength.
+
+    painted: the most faithful first, at least two.
+    """
 
     pair: str
     unchanged: Painted
-    painted: Mapping[str, Sequence[Painted]]
+    painted: Mapping[str, list[Painted]]
+
+    def middle(self, method: str) -> Painted:
+        """The method's picture of middle strength."""
+        return self.painted[method][MIDDLE]
 
 
 def style_at(pictures: Sequence[Painted], unchanged: Painted, content: float, measure: str) -> float:
@@ -54,8 +64,7 @@ def at_equal_content(results: Sequence[PairResult], ours: str, measure: str) -> 
 
 def reference_level(result: PairResult, ours: str) -> float:
     """Content distance at which a pair is compared: that of our picture of middle strength."""
-    pictures = result.painted[ours]
-    return pictures[len(pictures) // 2].content
+    return result.middle(ours).content
 
 
 def table(results: Sequence[PairResult], ours: str) -> dict[str, dict[str, Any]]:
@@ -67,7 +76,7 @@ def table(results: Sequence[PairResult], ours: str) -> dict[str, dict[str, Any]]
     equal = {measure: at_equal_content(results, ours, measure) for measure in measures}
     rows: dict[str, dict[str, Any]] = {}
     for name in results[0].painted:
-        middle = [result.painted[name][len(result.painted[name]) // 2] for result in results]
+        middle = [result.middle(name) for result in results]
         row: dict[str, Any] = {
             "content": _mean([p.content for p in middle]),
             "seconds": _mean([p.seconds for p in middle]),

@@ -27,7 +27,7 @@ PERCEPTUAL_STEPS = 60
 class Method:
     """One way to paint; `paint(content, style, strength)` takes and returns RGB uint8 squares of one size.
 
-    strengths: what is tried, from the most faithful to the strongest; every method is given as many.
+    strengths: three, from the most faithful to the strongest; the middle one is shown.
     """
 
     name: str

@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patch-weight", type=float, metavar="WEIGHT",
                         help="of the style's patches in the style loss (default 100, in latents 0)")  # fmt: skip
     parser.add_argument("--distribution-weight", type=float, metavar="WEIGHT",
-                        help="of the style's colours and perceptual features (default 30, in latents 0)")  # fmt: skip
+                        help="of the style's colours and perceptual features (default 60, in latents 0)")  # fmt: skip
     parser.add_argument("--perception-weight", type=float, metavar="WEIGHT",
-                        help="of perceptual features in the content loss (default 4, in latents 0)")  # fmt: skip
+                        help="of perceptual features in the content loss (default 8, in latents 0)")  # fmt: skip
     help_scale = "size of the style relative to the result; below 1 strokes are finer (default 1)"
     parser.add_argument("--style-scale", type=float, default=1.0, metavar="FACTOR", help=help_scale)
     parser.add_argument("--mask", type=Path, metavar="PICTURE", help="regions of the result, one flat grey each")

@@ -16,10 +16,11 @@ from muon_ad_core.bench import synthesis  # noqa: E402
 from muon_ad_core.bench.picture_pairs import evenly_chosen, mixed_pairs  # noqa: E402
 from muon_ad_core.bench.result_file import make_document  # noqa: E402
 from muon_ad_core.bench.synthesis_figures import Painted, PairResult, style_at, summarise, table  # noqa: E402
-from muon_ad_core.bench.synthesis_methods import colour_moments  # noqa: E402
+from muon_ad_core.bench.synthesis_methods import Method, colour_moments  # noqa: E402
 from muon_ad_core.distill.teachers import loader  # noqa: E402
 from muon_ad_core.distill.teachers.micro import random_teacher  # noqa: E402
 from muon_ad_core.errors import ParameterError  # noqa: E402
+from muon_ad_core.metrics.detector_style import DetectorStyle  # noqa: E402
 from muon_ad_core.nets.micro_teacher import MicroTeacherConfig  # noqa: E402
 
 SMALL = MicroTeacherConfig(block=4, widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), head=16, time=8)
@@ -46,7 +47,7 @@ def test_a_method_that_gets_worse_is_taken_at_its_best() -> None:
 
 
 def test_methods_are_compared_at_our_picture_of_middle_strength() -> None:
-    ours, other = painted((0.1, 1.6), (0.2, 1.0), (0.3, 0.5)), painted((0.4, 1.0))
+    ours, other = painted((0.1, 1.6), (0.2, 1.0), (0.3, 0.5)), painted((0.4, 1.0), (0.8, 1.0))
     rows = table([PairResult("a", UNCHANGED, {"teacher": ours, "colour moments": other})], "teacher")
     assert rows["teacher"]["x, equal content"] == pytest.approx(1.0)
     assert rows["colour moments"]["x, equal content"] == pytest.approx(1.5)
@@ -112,6 +113,19 @@ def test_the_benchmark_paints_every_pair_by_every_method(arguments: argparse.Nam
     sheet = cv2.imread(str(arguments.sheet))
     assert sheet.shape == (4 * 68, 5 * 68, 3)
     assert document["pictures"][0]["caption"].startswith("Columns: photograph, style, teacher")
+
+
+def test_stronger_pictures_than_are_compared_are_not_painted() -> None:
+    def method(name: str, *shares: float) -> Method:
+        return Method(name, shares, lambda content, style, share: cv2.addWeighted(content, 1 - share, style, share, 0))
+
+    content, style = (np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8) for seed in (0, 1))
+    methods = [method("teacher", 0.1, 0.4, 0.9), method("careful", 0.1, 0.2, 0.6), method("wild", 0.3, 0.6, 0.9)]
+    (result,), rows = synthesis.compare(methods, [(("c", content), ("s", style))], 64, None, DetectorStyle())
+    assert {name: [p.strength for p in curve] for name, curve in result.painted.items()} == {
+        "teacher": [0.1, 0.4], "careful": [0.1, 0.2, 0.6], "wild": [0.3, 0.6],
+    }  # fmt: skip
+    assert np.array_equal(rows[0][2], cv2.addWeighted(content, 0.6, style, 0.4, 0))
 
 
 def test_a_run_goes_on_where_it_stopped(
