@@ -115,7 +115,8 @@ class ManagedNode(LifecycleNode):
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         except Exception:  # rclpy would swallow it without a word
-            self.get_logger().error(traceback.format_exc())
+            if rclpy.ok():  # otherwise it was interrupted
+                self.get_logger().error(traceback.format_exc())
             return TransitionCallbackReturn.ERROR
         self.state_label = label
         return TransitionCallbackReturn.SUCCESS
@@ -172,7 +173,7 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
     """
     apply_dds_profile()
     keep_freed_memory()
-    rclpy.init()
+    _leave_interrupts_to_rclpy()
     crashes: list[threading.ExceptHookArgs] = []
     threading.excepthook = partial(_end_after_crash, crashes)
     node = None
@@ -182,7 +183,7 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
         name_process(node.get_name())
         executor.add_node(node)
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except UserError as error:
         if node is None:  # otherwise the node has logged it
@@ -192,7 +193,6 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
         if rclpy.ok():  # otherwise the interrupt came in the middle of a callback
             raise
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not tear the clean-up apart
         if node is not None:
             node.deactivate()
             node.cleanup()  # threads of a device's library must have ended before the interpreter goes
@@ -201,6 +201,17 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
         executor.shutdown(timeout_sec=EXECUTOR_PATIENCE)
         rclpy.try_shutdown()
     return 1 if crashes else 0
+
+
+def _leave_interrupts_to_rclpy() -> None:
+    """Start rclpy so that Ctrl-C ends its context, and with it spinning, but tears nothing apart that is being done.
+
+    Python would raise a KeyboardInterrupt anywhere: between the making of a thread and its start, or in the clean-up.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # none is lost before rclpy is there for it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    rclpy.init()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _end_after_crash(crashes: list[threading.ExceptHookArgs], crash: threading.ExceptHookArgs) -> None:
