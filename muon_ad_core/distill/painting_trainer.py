@@ -155,11 +155,13 @@ class PaintingTrainer(TrainingRun[Network]):
             if self._attention is not None:
                 losses |= self._attention(painted, views, random)
             if self.recipe.weights.border:
-                losses["border"] = self.recipe.weights.border * self._border_penalty(network, views.styles[0], random)
+                losses["border"] = self.recipe.weights.border * self.lines_of_plain_frame(
+                    network, views.styles[0], random
+                )
         return losses
 
-    def _border_penalty(self, network: Network, style: int, random: np.random.Generator) -> Tensor:
-        """Of a plain frame of any colour; the same without grain, where `paint` adds none."""
+    def lines_of_plain_frame(self, network: Network, style: int, random: np.random.Generator) -> Tensor:
+        """`border_penalty` of a plain frame of any colour; the same without grain, where `paint` adds none."""
         side = self.recipe.crop
         colour = torch.from_numpy(random.uniform(-1, 1, (1, 3, 1, 1)).astype(np.float32))
         plain = colour.expand(1, 3, side, side)

@@ -182,7 +182,7 @@ def test_strokes_in_independent_places_are_no_line(painting_data: Path, monkeypa
     trainer = StudentTrainer(training(painting_data, 1, crop=176))
     monkeypatch.setattr(trainer, "paint", lambda network, views, random: torch.cat(with_grain(views, 30.0, random)))
     random = np.random.default_rng(0)
-    found = [float(trainer._border_penalty(trainer.network, 0, random)) for _ in range(1500)]
+    found = [float(trainer.lines_of_plain_frame(trainer.network, 0, random)) for _ in range(1500)]
     assert abs(np.mean(found)) < 1e-4 < np.std(found)
 
 
