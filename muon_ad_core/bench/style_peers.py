@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ Painter = Callable[[np.ndarray], Any]
 JOHNSON, MICRO_AST = "Johnson", "MicroAST-shaped"
 ORT = "ONNX Runtime float32"
 CALIBRATION_SHAPE = (1, 128, 160, 3)
-FLOAT_GRAPH, INT8_GRAPH = ".float.onnx", ".int8.onnx"
+FLOAT_GRAPH, INT8_GRAPH, RECIPE = ".float.onnx", ".int8.onnx", ".json"
 NCNN_GRAPH, NCNN_INPUT, NCNN_OUTPUT = "styletransfer.param.bin", 0, 74
 
 
@@ -51,6 +52,12 @@ def trained_johnson(folder: Path) -> dict[str, Path]:
     if not graphs:
         raise ParameterError(f"{folder} has no STYLE{FLOAT_GRAPH}: name the output folder of muon-ad train johnson")
     return graphs
+
+
+def recipe_of(path: Path) -> dict[str, Any]:
+    """How the network of a float graph was trained; empty where nothing tells it."""
+    file = path.with_name(path.name.removesuffix(FLOAT_GRAPH) + RECIPE)
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def int8_graph(path: Path) -> Path:

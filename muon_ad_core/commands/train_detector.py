@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("teachers' maps are of COCO's 80 classes: leave out --classes.")
     classes = read_classes(args.classes) if args.classes else COCO_CLASSES
     if args.validation:  # now, not after hours of training
-        _check_validation(args.validation, classes)
+        check_validation(args.validation, classes)
     lesson, data = _maps(args.maps) if args.maps else _boxes(args.data, classes, round(CACHE_TO_INPUT * args.size))
     recipe = DetectorTraining(
         steps=args.steps, minutes=args.minutes, batch=args.batch, size=args.size, start_size=args.start_size,
@@ -195,7 +195,7 @@ def _write(
         finish_package(target, fields, measure(target, *file_and_folder(args.validation)))
 
 
-def _check_validation(argument: str, classes: tuple[str, ...]) -> None:
+def check_validation(argument: str, classes: tuple[str, ...]) -> None:
     """Raise UserError when the set could not be measured on."""
     from muon_ad_core.distill.coco_file import file_and_folder, read_coco_file
     from muon_ad_core.metrics.detection import require_pycocotools

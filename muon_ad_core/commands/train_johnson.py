@@ -8,6 +8,7 @@ The result is a folder of ONNX graphs, float and INT8, for `muon-ad bench qualit
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -15,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from muon_ad_core.commands.train_painting_options import add_painting_options
 
     add_painting_options(parser)
+    parser.add_argument(
+        "--finished",
+        action="store_true",
+        help="train through what is done to a student's pictures before they are shown (palette, softening, detail and "
+        "contrast of the photograph), and have muon-ad bench quality do the same to these",
+    )
     parser.add_argument("--output", type=Path, help="folder of the graphs (default: RUN/graphs)")
 
 
@@ -24,9 +31,13 @@ def run(args: argparse.Namespace) -> int:
     from muon_ad_core.distill.johnson_trainer import JohnsonTrainer
     from muon_ad_core.distill.painting_trainer import PaintingTraining
     from muon_ad_core.distill.pictures import chosen_styles
+    from muon_ad_core.engine.finishing import USUAL
+    from muon_ad_core.palette import USUAL_SHARE
 
     prepare_processor(args.threads)
     recipe = PaintingTraining(**painting_recipe(args))
+    if args.finished:
+        recipe = replace(recipe, palette_share=USUAL_SHARE, finish=USUAL)
     target = args.output or args.run_folder / "graphs"
     target.mkdir(parents=True, exist_ok=True)
     for style in chosen_styles(args.styles, args.ship):

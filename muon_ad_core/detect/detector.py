@@ -16,6 +16,7 @@ from muon_ad_core.detect.settings import read_settings
 from muon_ad_core.engine.frames import check_frame
 from muon_ad_core.engine.package import EnginePackage, Level
 from muon_ad_core.engine.runtime import Graph, open_graph
+from muon_ad_core.engine.self_check import check_graph
 from muon_ad_core.errors import EngineError, ParameterError
 
 MAXIMUM_DETECTIONS = 100
@@ -50,7 +51,8 @@ class Detector:
     def __init__(self, package: EnginePackage, backend: str = "auto", threads: int = 0, level: str = "") -> None:
         """threads: CPU threads, 0 for all cores; level: of the package, its first one by default.
 
-        Raises EngineError for a package of another task, an unknown decoder or level, or runtime trouble.
+        The package's stored example is computed first, where it has one. Raises EngineError for a package of another
+        task, an unknown decoder or level, runtime trouble, or when the example comes out wrong.
         """
         if package.task != "detection":
             raise EngineError(
@@ -71,6 +73,7 @@ class Detector:
         self.package = package
         self.level: Level = package.level(level) if level else package.levels[0]
         self._graph: Graph = open_graph(package.path(self.level.graph), backend, threads)
+        check_graph(package, self.level, self._graph)
         self.backend = self._graph.backend
         self._input: NetworkInput | None = None
         self._frame_shape: tuple[int, ...] = ()

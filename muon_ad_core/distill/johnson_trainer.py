@@ -51,7 +51,8 @@ class JohnsonTrainer(PaintingTrainer[nn.Module]):
         export_frame_network(in_bytes(self.average), folder / self.style.name, frames)
         about = {
             "style": self.style.name, "network": "Johnson", "steps_done": self.step,
-            "hours": round(self.seconds / 3600, 3), "photographs": len(self.photos.paths), **self.recipe.describe(),
+            "hours": round(self.seconds / 3600, 3), "photographs": len(self.photos.paths),
+            "palette": self.palettes[0].to_array().tolist(), **self.recipe.describe(),
         }  # fmt: skip
         (folder / f"{self.style.name}.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 

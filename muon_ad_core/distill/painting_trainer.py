@@ -117,7 +117,7 @@ class PaintingTrainer(TrainingRun[Network]):
         self.recipe = recipe
         self.photos = PhotoFolder(recipe.photos)
         self.style_pictures = [style.read() for style in styles]
-        self._palettes = [Palette.of(picture) for picture in self.style_pictures]
+        self.palettes = [Palette.of(picture) for picture in self.style_pictures]
         self._losses = PerceptualLosses(recipe.features, self.style_pictures, recipe.style_side, recipe.weights)
         self._attention = self._attention_losses() if recipe.weights.attention else None
         self.curriculum = PaintingCurriculum() if recipe.curriculum else None
@@ -176,7 +176,7 @@ class PaintingTrainer(TrainingRun[Network]):
         painted, share = soft_clamp(self.paint(network, views, random)), self.recipe.palette_share
         if not share:
             return painted
-        return soft_clamp(moved_colours(painted, [self._palettes[index] for index in views.styles], share))
+        return soft_clamp(moved_colours(painted, [self.palettes[index] for index in views.styles], share))
 
     def further_state(self) -> dict[str, Any]:
         return {"curriculum": self.curriculum.state_dict()} if self.curriculum is not None else {}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from safetensors.numpy import save_file
@@ -22,8 +21,7 @@ from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.engine.finishing import Finish, Finisher
 from muon_ad_core.engine.frames import VGA, painted_size
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
-from muon_ad_core.engine.runtime import Graph
-from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of
+from muon_ad_core.engine.self_check import REFERENCE_FILE, REFERENCE_SIDE, reference_of, reference_picture
 from muon_ad_core.nets.packed_student import PACKED_BLOCK, PackedStudent
 from muon_ad_core.nets.student import LEVELS, Level, Student, pack_pixels, unpack_pixels
 
@@ -33,7 +31,6 @@ MOST_PIXELS: dict[Level, int] = {"fast": 300_000, "fine": 600_000}
 """Frames of more are painted at a half, a third, ... of their size: by exit `fast` those of 640x480, too."""
 CALIBRATION_FRAMES = 512
 CALIBRATION_SIDE = 256
-REFERENCE_SIDE = 64
 FAST_ONLY = ("fast_head",)
 FINE_ONLY = ("up_half", "up_detail", "half_", "fine_head")
 """Beginnings of the names of parameters that one level has to itself."""
@@ -88,7 +85,7 @@ def export_levels(
         entry, found = _export_level(each, codes, calibration(), judge, fidelity, target)
         levels.append(entry)
         metrics[f"ssim_int8_float_{each.name}"] = round(found, 4)
-    graphs: dict[str, Graph] = {each.name: _graph(target / f"{each.name}.onnx") for each in exits}
+    graphs = {each.name: _graph(target / f"{each.name}.onnx") for each in exits}
     save_file(reference_of(graphs, _reference_inputs(next(iter(codes.values())))), target / REFERENCE_FILE)
     return levels, metrics
 
@@ -200,12 +197,8 @@ def _frame_code(student: Student, code: np.ndarray, picture: np.ndarray) -> np.n
 
 
 def _reference_inputs(code: np.ndarray) -> dict[str, np.ndarray]:
-    """Soft spots of random colour with some noise: all that a picture has, and nobody's picture."""
-    random = np.random.default_rng(0)
-    spots = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    picture = cv2.resize(spots, (REFERENCE_SIDE, REFERENCE_SIDE), interpolation=cv2.INTER_CUBIC)
-    noisy = np.clip(picture + random.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
-    return {"pixels": _packed(noisy), "code": np.ascontiguousarray(code[None], np.float32)}
+    pixels = _packed(reference_picture(REFERENCE_SIDE))
+    return {"pixels": pixels, "code": np.ascontiguousarray(code[None], np.float32)}
 
 
 def _packed(picture: np.ndarray) -> np.ndarray:

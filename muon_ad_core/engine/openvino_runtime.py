@@ -33,6 +33,15 @@ def picture_precision() -> str:
     return "bf16" if "amx_bf16" in Machine().processor_flags() else "f32"
 
 
+def computes_int8() -> bool:
+    """Whether INT8 convolutions come out right here.
+
+    x86 processors without VNNI or AMX add two products in 16 bits, which overflow; INT8 is hardly faster there, either.
+    """
+    flags = Machine().processor_flags()
+    return "sse4_1" not in flags or bool(flags & {"avx_vnni", "avx512_vnni", "amx_int8"})
+
+
 class OpenVinoGraph(Graph):
     """One ONNX graph, compiled for the input shapes it meets (static shapes run faster).
 
@@ -53,6 +62,8 @@ class OpenVinoGraph(Graph):
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": precision,
         }
+        if not computes_int8():
+            self._settings["LP_TRANSFORMS_MODE"] = "NO"  # what was rounded to INT8 is computed in floating point
         self._cache = self._open_cache()
         self._model: openvino.Model | None = None
         self._signature: Signature = ()

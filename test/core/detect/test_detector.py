@@ -13,8 +13,9 @@ import skimage.data
 from muon_ad_core.detect.decoders.base import grid_locations
 from muon_ad_core.detect.detector import Detections, Detector
 from muon_ad_core.detect.nms import box_iou
+from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.package import EnginePackage, find_engine
-from muon_ad_core.engine.runtime import available_backends
+from muon_ad_core.engine.runtime import Arrays, available_backends
 from muon_ad_core.errors import EngineError, ParameterError
 
 PERSON = np.array([[10, 0, 460, 512]], np.float32)  # of skimage's astronaut, 512 x 512
@@ -49,6 +50,16 @@ def test_every_level_and_backend_finds_the_astronaut(
     detector = Detector(package, backend=backend, level=level)
     assert detector.classes[0] == "person"
     assert_person(detector.run(astronaut), PERSON)
+
+
+def test_a_runtime_that_computes_wrongly_is_refused(package: EnginePackage, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Halved(OnnxRuntimeGraph):
+        def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+            return {name: array / 2 for name, array in super().run(inputs).items()}
+
+    monkeypatch.setattr("muon_ad_core.detect.detector.open_graph", lambda path, backend, threads: Halved(path, threads))
+    with pytest.raises(EngineError, match="computes level int8 of detector_pruned wrongly on this machine"):
+        Detector(package)
 
 
 @pytest.mark.parametrize(("height", "width"), [(480, 640), (333, 777), (1024, 512), (100, 100)])

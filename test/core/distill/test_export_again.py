@@ -13,20 +13,24 @@ pytest.importorskip("onnx", reason="the making wing needs onnx")
 from skimage import data
 
 from muon_ad_core.cli import main
+from muon_ad_core.detect.detector import Detector
+from muon_ad_core.detect.nms import box_iou
 from muon_ad_core.distill import student_graphs
 from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.stylize import Stylizer
 
 
-def test_a_student_is_exported_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name, picture in (("a", data.astronaut()), ("b", data.chelsea()), ("c", data.coffee())):
+        cv2.imwrite(str(folder / f"{name}.png"), picture[..., ::-1])
+    return folder
+
+
+def test_a_student_is_exported_again(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(student_graphs, "CALIBRATION_FRAMES", 12)
     monkeypatch.setattr(student_graphs, "CALIBRATION_SIDE", 128)
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for name, picture in (("a", data.astronaut()), ("b", data.chelsea()), ("c", data.coffee())):
-        cv2.imwrite(str(photos / f"{name}.png"), picture[..., ::-1])
     assert main(["engine", "export", "student", "--photos", str(photos), "-o", str(tmp_path / "new")]) == 0
     old, new = EnginePackage.load(find_engine("student")), EnginePackage.load(tmp_path / "new")
     same = [name for name in old.manifest["files"] if name.startswith(("styles", "weights", "encoder"))]
@@ -43,6 +47,29 @@ def test_a_student_is_exported_again(
     assert np.abs(painted[0] - painted[1]).mean() < 8  # ranges from fewer photographs, the same network
 
 
-def test_what_is_no_student_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["engine", "export", "detector", "--photos", str(tmp_path)]) == 2
-    assert "engine detector holds no student's weights" in capsys.readouterr().err
+def test_a_detector_is_exported_again(photos: Path, tmp_path: Path) -> None:
+    assert main(["engine", "export", "detector_pruned", "--photos", str(photos), "-o", str(tmp_path / "new")]) == 0
+    old, new = EnginePackage.load(find_engine("detector_pruned")), EnginePackage.load(tmp_path / "new")
+    assert set(new.manifest["files"]) == set(old.manifest["files"])
+    assert new.manifest["classes"] == old.manifest["classes"] and new.levels == old.levels
+    assert new.manifest["metrics"] == {}  # of graphs that nobody has measured
+    for level in ("int8", "float"):
+        expected, found = (Detector(package, level=level).run(data.astronaut()) for package in (old, new))
+        assert found.labels.tolist() == expected.labels.tolist() == [0]
+        assert box_iou(found.boxes, expected.boxes).max() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["student", "--validation", "boxes.json"], "student paints: --validation is for detectors"),
+        (["detector", "--fidelity", "0.99"], "detector detects: --fidelity is for students"),
+        (["detector", "--validation", "no.json"], "no.json"),
+        (["teacher"], "graphs are of students and detectors alone"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    photos: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(["engine", "export", *arguments, "--photos", str(photos)]) == 2
+    assert message in capsys.readouterr().err

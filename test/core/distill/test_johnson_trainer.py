@@ -4,6 +4,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,12 +13,16 @@ pytest.importorskip("onnx", reason="the making wing needs onnx")
 
 from torch import nn  # noqa: E402
 
+from muon_ad_core.bench.style_contenders import johnson_networks  # noqa: E402
 from muon_ad_core.bench.style_peers import int8_graph, trained_johnson  # noqa: E402
 from muon_ad_core.cli import main  # noqa: E402
 from muon_ad_core.distill import johnson_trainer  # noqa: E402
+from muon_ad_core.distill.pictures import read_picture  # noqa: E402
+from muon_ad_core.engine.finishing import USUAL, Finisher  # noqa: E402
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph  # noqa: E402
 from muon_ad_core.errors import ParameterError  # noqa: E402
 from muon_ad_core.nets.peers import ReflectedConvolution, johnson_network  # noqa: E402
+from muon_ad_core.palette import USUAL_SHARE, Palette, move_colours  # noqa: E402
 
 
 def small_network() -> nn.Module:
@@ -45,6 +50,27 @@ def test_the_command_trains_exports_and_goes_on(
     assert main([*command, "styles_2"]) == 0
     assert "styles_1: done before" in capsys.readouterr().out
     assert list(trained_johnson(tmp_path / "graphs")) == ["styles_1", "styles_2"]
+
+
+def test_finished_networks_are_shown_as_students_are(
+    painting_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(johnson_trainer, "CALIBRATION_FRAMES", 2)
+    monkeypatch.setattr(johnson_trainer, "CALIBRATION_SIDE", 64)
+    monkeypatch.setattr(johnson_trainer.JohnsonTrainer.__init__, "__defaults__", (small_network,))
+    command = ["train", "johnson", "--photos", str(painting_data / "photos"), "--styles", str(painting_data / "styles"),
+               "--features", str(painting_data / "features.safetensors"), "--run", str(tmp_path), "--steps", "2",
+               "--crop", "64", "--ship", "styles_1", "--finished"]  # fmt: skip
+    assert main(command) == 0
+    graph = trained_johnson(tmp_path / "graphs")["styles_1"]
+    frame = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8), (80, 64))
+    painted = OnnxRuntimeGraph(graph, 1).run({"frame": frame[None]})["painted"][0].copy()
+    wanted = Palette.of(read_picture(next((painting_data / "styles").glob("styles_1.*"))))
+    move_colours(painted, Palette.of(painted), wanted, USUAL_SHARE)
+    expected = np.empty_like(frame)
+    Finisher(USUAL)(painted, frame, frame, expected)
+    shown = johnson_networks({"styles_1": graph}, 1).paint(frame, "styles_1")
+    np.testing.assert_array_equal(shown, expected)
 
 
 def test_the_network_in_bytes_paints_the_same() -> None:
