@@ -46,6 +46,7 @@ from muon_ad_core.bench.style_sheets import at_full_size, by_contender
 from muon_ad_core.distill.pictures import resize_long_side
 from muon_ad_core.engine.frames import central_square
 from muon_ad_core.errors import ParameterError
+from muon_ad_core.metrics.detector_style import DetectorStyle
 
 if TYPE_CHECKING:
     from muon_ad_core.metrics.perceptual import PerceptualNetwork
@@ -136,7 +137,7 @@ def _paint_all(
     styles: Mapping[str, Pixels],
     network: PerceptualNetwork,
 ) -> tuple[dict[str, Ledger], Painting]:
-    judge = StyleJudge(contenders, network)
+    judge = StyleJudge(contenders, network, DetectorStyle())
     painted: Painting = {}
     for number, (style, picture) in enumerate(styles.items(), start=1):
         judge.add_style(picture)
@@ -191,7 +192,7 @@ def _references(
     ]  # fmt: skip
     if args.teacher:
         references.append(_by_teacher(args.teacher, square))
-    judge = StyleJudge([*contenders, *references], network)
+    judge = StyleJudge([*contenders, *references], network, DetectorStyle())
     pairs = mixed_pairs(photographs, list(styles.items()))[: args.references]
     for number, ((name, photograph), (style, _)) in enumerate(pairs, start=1):
         judge.add(central_square(photograph, REFERENCE_SIDE), style, square(style))

@@ -22,9 +22,11 @@ from muon_ad_core.metrics.mesh import lattice, mesh
 from muon_ad_core.metrics.scores import art_fid
 
 if TYPE_CHECKING:
+    from muon_ad_core.metrics.detector_style import DetectorStyle
     from muon_ad_core.metrics.perceptual import PerceptualNetwork
 
-SWD = "sliced_wasserstein"
+SWD, STYLE_BY_DETECTOR = "sliced_wasserstein", "style_distance[detector]"
+"""What no training of a network that paints minimises: the judges."""
 SHIPPED, UNSEEN, REFINED_UNSEEN = "shipped", "unseen", "refined_unseen"
 """All styles that ship; styles of pictures that are seen for the first time, by one pass of the encoder; and these
 refined after it."""
@@ -51,8 +53,9 @@ class Ledger:
 class StyleJudge:
     """Takes in photographs in styles, one by one; ledgers by contender."""
 
-    def __init__(self, contenders: Sequence[Contender], network: PerceptualNetwork) -> None:
-        self._contenders, self._network = contenders, network
+    def __init__(self, contenders: Sequence[Contender], network: PerceptualNetwork, detector: DetectorStyle) -> None:
+        """network: judges content, and the style as trainings see it; detector: the style as none of them sees it."""
+        self._contenders, self._network, self._detector = contenders, network, detector
         self.ledgers = {contender.name: Ledger(fid=FrechetScore(network)) for contender in contenders}
 
     def add_style(self, picture: Pixels) -> None:
@@ -63,9 +66,9 @@ class StyleJudge:
 
     def add(self, photograph: Pixels, style: str, picture: Pixels) -> dict[str, Pixels]:
         """Let every contender paint a photograph in a style, whose picture is given; returns what they painted."""
-        unchanged = judge(photograph, photograph, picture, self._network)
+        unchanged = self._judge(photograph, photograph, picture, 0.0)
         painted = {contender.name: contender.paint(photograph, style) for contender in self._contenders}
-        found = {name: judge(pixels, photograph, picture, self._network, 1.0) for name, pixels in painted.items()}
+        found = {name: self._judge(pixels, photograph, picture, 1.0) for name, pixels in painted.items()}
         for name, pixels in painted.items():
             ledger = self.ledgers[name]
             ledger.content.append(found[name].content)
@@ -80,6 +83,9 @@ class StyleJudge:
         if JOHNSON in painted:
             self._compare(photograph, picture, unchanged, painted, found)
         return painted
+
+    def _judge(self, painted: Pixels, photograph: Pixels, style: Pixels, strength: float) -> Painted:
+        return judge(painted, photograph, style, self._network, strength, detector=self._detector)
 
     def _compare(
         self,
@@ -99,7 +105,7 @@ class StyleJudge:
                 if found[name].content > content:
                     share = content / found[name].content
                     with_less = mixed(photograph, painted[name], share)
-                    curve.append(judge(with_less, photograph, picture, self._network, share))
+                    curve.append(self._judge(with_less, photograph, picture, share))
                 curves.append(curve)
             for measure in unchanged.style:
                 pair = (
@@ -162,7 +168,8 @@ def summarise(
     johnson = ledgers.get(JOHNSON)
     for contender in (each for each in contenders if each.level):
         ledger, end = ledgers[contender.name], f"_{contender.level}"
-        for key, measure in (("swd", SWD), ("style", _feature_measure(ledger))):
+        judges = (("swd", SWD), ("style", STYLE_BY_DETECTOR), ("trained_style", _trained_measure(ledger)))
+        for key, measure in judges:
             pairs = ledger.equal.get(measure, [])
             summary[f"{key}_ratio_johnson{end}"] = _ratio([a for a, _ in pairs], [b for _, b in pairs])
         summary[f"content_ratio_johnson{end}"] = _ratio(ledger.content, johnson.content) if johnson else None
@@ -197,8 +204,9 @@ def describe(rows: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     return lines
 
 
-def _feature_measure(ledger: Ledger) -> str:
-    return next(measure for measure in ledger.style if measure != SWD)
+def _trained_measure(ledger: Ledger) -> str:
+    """The style distance by the network that trainings look through."""
+    return next(measure for measure in ledger.style if measure not in (SWD, STYLE_BY_DETECTOR))
 
 
 def _ratio(ours: Sequence[float], others: Sequence[float]) -> float | None:

@@ -139,10 +139,11 @@ def _judged(
     """Mean distances to style and photograph."""
     from muon_ad_core.bench.style_contenders import our_levels
     from muon_ad_core.bench.style_judging import StyleJudge
+    from muon_ad_core.metrics.detector_style import DetectorStyle
     from muon_ad_core.metrics.perceptual import PerceptualNetwork
 
     contenders = [*our_levels(stylizer, [level])]
-    judge = StyleJudge(contenders, PerceptualNetwork(weights))
+    judge = StyleJudge(contenders, PerceptualNetwork(weights), DetectorStyle())
     for style, picture in styles.items():
         for photograph in photographs:
             judge.add(photograph, style, picture)
