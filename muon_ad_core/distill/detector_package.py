@@ -23,7 +23,7 @@ from muon_ad_core.distill.detector_trainer import DetectorTrainer
 from muon_ad_core.distill.pictures import list_pictures, read_picture
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.package import WRITTEN_BY_WRITE_PACKAGE, EnginePackage, write_package
-from muon_ad_core.engine.self_check import REFERENCE_FILE, REFERENCE_SIDE, reference_of, reference_picture
+from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of, reference_picture
 from muon_ad_core.errors import UserError
 from muon_ad_core.nets.detector import INPUT_BLOCK, STRIDES, DetectorNet, DetectorShape, PackedDetector
 
@@ -87,7 +87,7 @@ def _write_graphs(
     quantise(float_graph, target / GRAPHS["int8"], _calibration_inputs(pictures, size))
     _store_half_weights(float_graph)
     graphs = {name: OnnxRuntimeGraph(target / graph, 1) for name, graph in GRAPHS.items()}
-    save_arrays(reference_of(graphs, _packed(reference_picture(REFERENCE_SIDE))), target / REFERENCE_FILE)
+    save_arrays(reference_of(graphs, _packed(reference_picture())), target / REFERENCE_FILE)
     common = {
         "width": network.shape.widths[0],
         "parameters": sum(p.numel() for p in network.parameters()),

@@ -21,7 +21,7 @@ from muon_ad_core.distill.pictures import to_picture, to_tensor
 from muon_ad_core.engine.finishing import Finish, Finisher
 from muon_ad_core.engine.frames import VGA, painted_size
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
-from muon_ad_core.engine.self_check import REFERENCE_FILE, REFERENCE_SIDE, reference_of, reference_picture
+from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of, reference_picture
 from muon_ad_core.nets.packed_student import PACKED_BLOCK, PackedStudent
 from muon_ad_core.nets.student import LEVELS, Level, Student, pack_pixels, unpack_pixels
 
@@ -197,7 +197,7 @@ def _frame_code(student: Student, code: np.ndarray, picture: np.ndarray) -> np.n
 
 
 def _reference_inputs(code: np.ndarray) -> dict[str, np.ndarray]:
-    pixels = _packed(reference_picture(REFERENCE_SIDE))
+    pixels = _packed(reference_picture())
     return {"pixels": pixels, "code": np.ascontiguousarray(code[None], np.float32)}
 
 

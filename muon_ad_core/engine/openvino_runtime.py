@@ -36,7 +36,7 @@ def picture_precision() -> str:
 def computes_int8() -> bool:
     """Whether INT8 convolutions come out right here.
 
-    x86 processors without VNNI or AMX add two products in 16 bits, which overflow; INT8 is hardly faster there, either.
+    x86 processors without VNNI or AMX add two products in 16 bits, which overflow.
     """
     flags = Machine().processor_flags()
     return "sse4_1" not in flags or bool(flags & {"avx_vnni", "avx512_vnni", "amx_int8"})
