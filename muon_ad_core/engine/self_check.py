@@ -28,8 +28,8 @@ MOST_DIFFERENCE = 0.1
 """Mean absolute difference, as a share of the reference's standard deviation, that rounding in INT8 explains.
 
 Libraries and processors round differently between layers: on an AMD Zen 4, OpenVINO and ONNX Runtime are .03 (level
-fast) and .06 (fine) apart, and each is as far (.03, .08) from the float network. Of INT8 that overflowed, level fast was
-.13 off; other wrong results are some tenths off and more.
+fast) and .06 (fine) apart, and each is as far (.03, .08) from the float network. Of INT8 that overflowed, level fast
+was .13 off; other wrong results are some tenths off and more.
 """
 
 
