@@ -28,10 +28,17 @@ class DetectorStyle:
     def __init__(self, package: EnginePackage | None = None) -> None:
         """package: a detector, None for the one that ships; raises EngineError where it is not installed."""
         self._network = read_network(package or EnginePackage.load(find_engine(self.name))).eval()
+        self._style: NDArray[np.uint8] | None = None
+        self._wanted: list[Tensor] = []
 
     def style_distance(self, picture: NDArray[np.uint8], style: NDArray[np.uint8]) -> float:
-        """Relative squared distance of two pictures RGB uint8 (H, W, 3), mean over layers; 0: equal; >= 0."""
-        pairs = zip(self._features(picture), self._features(style), strict=True)
+        """Relative squared distance of two pictures RGB uint8 (H, W, 3), mean over layers; 0: equal; >= 0.
+
+        What a style has is kept for the next picture that is compared with the same array, which must not change.
+        """
+        if style is not self._style:
+            self._style, self._wanted = style, self._features(style)
+        pairs = zip(self._features(picture), self._wanted, strict=True)
         return fmean(float(gram_distance(found, wanted)[0]) for found, wanted in pairs)
 
     @torch.inference_mode()
