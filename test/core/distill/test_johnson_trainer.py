@@ -32,15 +32,20 @@ def small_network() -> nn.Module:
     )
 
 
-def test_the_command_trains_exports_and_goes_on(
-    painting_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def command(painting_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two steps of a small network for one style; further styles and options may follow."""
     monkeypatch.setattr(johnson_trainer, "CALIBRATION_FRAMES", 2)
     monkeypatch.setattr(johnson_trainer, "CALIBRATION_SIDE", 64)
     monkeypatch.setattr(johnson_trainer.JohnsonTrainer.__init__, "__defaults__", (small_network,))
-    command = ["train", "johnson", "--photos", str(painting_data / "photos"), "--styles", str(painting_data / "styles"),
-               "--features", str(painting_data / "features.safetensors"), "--run", str(tmp_path), "--steps", "2",
-               "--crop", "64", "--ship", "styles_1"]  # fmt: skip
+    return ["train", "johnson", "--photos", str(painting_data / "photos"), "--styles", str(painting_data / "styles"),
+            "--features", str(painting_data / "features.safetensors"), "--run", str(tmp_path), "--steps", "2",
+            "--crop", "64", "--ship", "styles_1"]  # fmt: skip
+
+
+def test_the_command_trains_exports_and_goes_on(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(command) == 0
     graphs = trained_johnson(tmp_path / "graphs")
     assert list(graphs) == ["styles_1"] and int8_graph(graphs["styles_1"]).is_file()
@@ -52,16 +57,8 @@ def test_the_command_trains_exports_and_goes_on(
     assert list(trained_johnson(tmp_path / "graphs")) == ["styles_1", "styles_2"]
 
 
-def test_finished_networks_are_shown_as_students_are(
-    painting_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(johnson_trainer, "CALIBRATION_FRAMES", 2)
-    monkeypatch.setattr(johnson_trainer, "CALIBRATION_SIDE", 64)
-    monkeypatch.setattr(johnson_trainer.JohnsonTrainer.__init__, "__defaults__", (small_network,))
-    command = ["train", "johnson", "--photos", str(painting_data / "photos"), "--styles", str(painting_data / "styles"),
-               "--features", str(painting_data / "features.safetensors"), "--run", str(tmp_path), "--steps", "2",
-               "--crop", "64", "--ship", "styles_1", "--finished"]  # fmt: skip
-    assert main(command) == 0
+def test_finished_networks_are_shown_as_students_are(command: list[str], painting_data: Path, tmp_path: Path) -> None:
+    assert main([*command, "--finished"]) == 0
     graph = trained_johnson(tmp_path / "graphs")["styles_1"]
     frame = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8), (80, 64))
     painted = OnnxRuntimeGraph(graph, 1).run({"frame": frame[None]})["painted"][0].copy()
