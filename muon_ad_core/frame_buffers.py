@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from muon_ad_core.engine.finishing import Finish, Finisher
+from muon_ad_core.engine.finishing import Finisher
 from muon_ad_core.engine.frames import MULTIPLE, TO_RGB, fill_beyond, pack, unpack, whole_cells
 from muon_ad_core.engine.grain import Grain
 from muon_ad_core.smoothing import SceneSmoother
@@ -21,22 +21,19 @@ five times as long, but for whole numbers of pixels."""
 class FrameBuffers:
     """Of a batch of frames (height, width, 3), which are painted at the size `painted` (height, width).
 
-    block: pixels along a side of the blocks that the network takes; grain: in grey levels, 0 for none; finish: of what
-    was painted.
+    block: pixels along a side of the blocks that the network takes; grain: in grey levels, 0 for none.
 
     size: at which they are painted; frames: as they came, RGB; seen: what is painted of them; packed: the network's
     input; outputs: what is returned; smoother: of a single frame's sequence; finisher: of all of them, one after the
     other.
     """
 
-    def __init__(
-        self, count: int, height: int, width: int, painted: tuple[int, int], block: int, grain: float, finish: Finish
-    ) -> None:
+    def __init__(self, count: int, height: int, width: int, painted: tuple[int, int], block: int, grain: float) -> None:
         self._block, self.size = block, painted
         rows, columns = whole_cells(*painted)
         self.packed = np.zeros((count, rows // block, columns // block, 3 * block * block), np.uint8)
         self.outputs = [np.empty((height, width, 3), np.uint8) for _ in range(count)]
-        self.smoother, self.finisher = SceneSmoother(*painted), Finisher(finish)
+        self.smoother, self.finisher = SceneSmoother(*painted), Finisher()
         self.frames: list[np.ndarray] = []
         self.seen: list[np.ndarray] = []
         self._grain = Grain(grain, *painted) if grain else None

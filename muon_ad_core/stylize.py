@@ -65,7 +65,8 @@ class Stylizer:
         self._encoder = open_graph(package.path(package.manifest["encoder"]), self.backend, 1)
         self._encoder_size = int(package.manifest["encoder_size"])
         self._context = load_context(package)
-        self._finish, self._grain = finish_of(package), grain_of(package)
+        self._finishes = {level.name: finish_of(package, level) for level in package.levels}
+        self._grain = grain_of(package)
         self._styles: dict[str, Style] = user_styles(package) | shipped_styles(package)
         self._lock = threading.Lock()
         self._buffers: dict[tuple[int, int], FrameBuffers] = {}
@@ -256,6 +257,7 @@ class Stylizer:
     def _finish_frame(self, buffers: FrameBuffers, index: int, painted: np.ndarray) -> None:
         """From what was painted of a frame to its output."""
         frame, output = buffers.frames[index], buffers.outputs[index]
+        buffers.finisher.finish = self._finishes[self._level.name]
         buffers.finisher(painted, buffers.seen[index], frame, output)
         if self._strength < 1:
             cv2.addWeighted(output, self._strength, frame, 1 - self._strength, 0, dst=output)
@@ -272,7 +274,7 @@ class Stylizer:
         if size != self._size:
             self._size, self._buffers = size, {}
         if painted not in self._buffers:
-            self._buffers[painted] = FrameBuffers(*size, painted, self._level.input_block, self._grain, self._finish)
+            self._buffers[painted] = FrameBuffers(*size, painted, self._level.input_block, self._grain)
         if painted != self._painted:
             self._change_painted_size(painted)
         return self._buffers[painted]

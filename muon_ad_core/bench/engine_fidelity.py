@@ -30,13 +30,13 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
     import torch
 
     from muon_ad_core.distill.pictures import to_picture, to_tensor
-    from muon_ad_core.engine.finishing import Finisher, finish_of
+    from muon_ad_core.engine.finishing import Finisher
     from muon_ad_core.engine.grain import Grain, grain_of
     from muon_ad_core.metrics.image import ssim
     from muon_ad_core.sources.photographs import load_photograph
     from muon_ad_core.stylize import Stylizer
 
-    stylizer, finish = Stylizer(package), Finisher(finish_of(package))
+    stylizer, finish = Stylizer(package), Finisher()
     stylizer.set_most_pixels(SIZE[0] * SIZE[1])  # by every level as it is
     stylizer.set_palette(0.0)  # which is neither network's
     found: dict[str, list[float]] = {name: [] for name in names}
@@ -53,6 +53,7 @@ def int8_against_float(package: EnginePackage) -> dict[str, float | None]:
                     frame_code = code + painter.student.context(to_tensor([photograph]))
                     painted = to_picture(painter.student(to_tensor([grained]), frame_code, painter.exit)[0])
                 expected = np.empty_like(photograph)
+                finish.finish = painter.finish
                 finish(painted, photograph, photograph, expected)
                 found[name].append(ssim(stylizer.run(photograph), expected))
     means = {name: float(np.mean(values)) for name, values in found.items()}

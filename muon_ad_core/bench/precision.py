@@ -138,7 +138,6 @@ def _make_graphs(
     from muon_ad_core.compress.quantise import CalibratedGraph
     from muon_ad_core.distill.student_graphs import PACKED_VGA, FidelityJudge, calibration_inputs, export_float_level
     from muon_ad_core.distill.student_package import named_exit
-    from muon_ad_core.engine.finishing import finish_of
     from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
     from muon_ad_core.engine.openvino_runtime import picture_precision
 
@@ -151,7 +150,7 @@ def _make_graphs(
     crops = _crops(photographs, args.calibration)
     calibrated = CalibratedGraph(floating, folder, calibration_inputs(student, codes, crops))
     squares = [resized(picture, (320, 320)) for picture in photographs]
-    judge = FidelityJudge(student, painter.exit, codes, squares, finish_of(package))
+    judge = FidelityJudge(painter, codes, squares)
     work = convolution_work(floating, {"pixels": PACKED_VGA, "code": (1, student.config.code)})
     plan = plan_precision(calibrated, lambda path: judge(OnnxRuntimeGraph(path, 1)), work, args.fidelity, folder)
     calibrated.write(mixed, [name for name in calibrated.convolutions if name not in plan.kept])

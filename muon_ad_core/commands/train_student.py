@@ -15,6 +15,7 @@ from muon_ad_core.errors import UserError
 
 if TYPE_CHECKING:
     from muon_ad_core.distill.student_trainer import StudentTrainer, StudentTraining, StyledStudent
+    from muon_ad_core.engine.finishing import Finish
     from muon_ad_core.engine.package import EnginePackage
 
 LATENCIES = "latencies.json"
@@ -77,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="SHARE",
         help="of a frame's size, at which the level that is trained paints, up to 1 (default 1); as in engine merge",
+    )
+    parser.add_argument(
+        "--local-contrast",
+        type=float,
+        metavar="SHARE",
+        help="of the frame's, that is added to what is painted, 0..1 (default 0.6); smaller levels need the more",
     )
     parser.add_argument(
         "--code",
@@ -188,10 +195,23 @@ def _recipe(args: argparse.Namespace, package: EnginePackage | None) -> StudentT
         shipped_share=args.shipped_share,
         levels=tuple(args.exits),
         scale=args.scale,
+        finish=_finish(args.local_contrast),
         leak=0.0 if package else StudentTraining.leak,  # what was trained runs without
         standardised=package is None,
         **painting_recipe(args),
     )
+
+
+def _finish(local_contrast: float | None) -> Finish:
+    from dataclasses import replace
+
+    from muon_ad_core.engine.finishing import USUAL
+
+    if local_contrast is None:
+        return USUAL
+    if not 0 <= local_contrast <= 1:
+        raise UserError(f"--local-contrast must be from 0 to 1, not {local_contrast:g}.")
+    return replace(USUAL, local_contrast=local_contrast)
 
 
 def _trainer(args: argparse.Namespace, recipe: StudentTraining, package: EnginePackage | None) -> StudentTrainer:

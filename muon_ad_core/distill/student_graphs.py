@@ -18,7 +18,7 @@ from muon_ad_core.compress.export import count_macs, export_onnx
 from muon_ad_core.compress.precision_plan import convolution_work, plan_precision
 from muon_ad_core.compress.quantise import CalibratedGraph
 from muon_ad_core.distill.pictures import to_picture, to_tensor
-from muon_ad_core.engine.finishing import Finish, Finisher
+from muon_ad_core.engine.finishing import CONTRAST_FIELD, NOTHING, Finish, Finisher
 from muon_ad_core.engine.frames import VGA, painted_size
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
 from muon_ad_core.engine.self_check import REFERENCE_FILE, reference_of, reference_picture
@@ -40,19 +40,24 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class NamedExit:
-    """A level of a package: its name, the student that paints it, by which exit, at most how many pixels, and at what
-    part of the frame's size."""
+    """A level of a package: its name, the student that paints it, by which exit, at most how many pixels, at what part
+    of the frame's size, and what is done to what it painted."""
 
     name: str
     student: Student
     exit: Level
     most_pixels: int
     scale: float = 1.0
+    finish: Finish = NOTHING
 
 
-def both_exits(student: Student, scales: Mapping[Level, float] | None = None) -> list[NamedExit]:
+def both_exits(
+    student: Student, scales: Mapping[Level, float] | None = None, finish: Finish = NOTHING
+) -> list[NamedExit]:
     """The levels of a package of one student, which are called as its exits; scales: of those that paint smaller."""
-    return [NamedExit(level, student, level, MOST_PIXELS[level], (scales or {}).get(level, 1.0)) for level in LEVELS]
+    return [
+        NamedExit(level, student, level, MOST_PIXELS[level], (scales or {}).get(level, 1.0), finish) for level in LEVELS
+    ]
 
 
 def written_files(exits: Sequence[NamedExit]) -> list[str]:
@@ -68,20 +73,19 @@ def export_levels(
     target: Path,
     report: Report = print,
     fidelity: float | None = None,
-    finish: Finish | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Write `written_files` into `target`; returns the manifest's levels and the metrics of their precision.
 
     exits: the levels, whose students share their codes; codes: of the styles; calibration: makes the pictures whose
     activations set the ranges of INT8; validation: pictures on which INT8 is compared with the float network;
     fidelity: SSIM to the float network that is wanted there, for which sensitive layers stay in floating point (None:
-    all layers are INT8); finish: of results before they are compared (None: of none).
+    all layers are INT8).
     Pictures are RGB uint8, sides multiples of 8.
     """
     levels, metrics = [], {}
     for each in exits:
         report(f"exporting level {each.name}")
-        judge = FidelityJudge(each.student, each.exit, codes, validation, finish)
+        judge = FidelityJudge(each, codes, validation)
         entry, found = _export_level(each, codes, calibration(), judge, fidelity, target)
         levels.append(entry)
         metrics[f"ssim_int8_float_{each.name}"] = round(found, 4)
@@ -127,7 +131,7 @@ def _export_level(
         "name": level.name, "graph": graph.name, "precision": "mixed" if kept else "int8",
         "width": student.config.width, "parameters": sum(p.numel() for p in used), "macs": macs,
         "input_block": PACKED_BLOCK, "output_block": PACKED_BLOCK, "most_pixels": level.most_pixels,
-        "scale": level.scale,
+        "scale": level.scale, CONTRAST_FIELD: level.finish.local_contrast,
     }  # fmt: skip
     return entry | ({"float_layers": list(kept)} if kept else {}), judge(_graph(graph))
 
@@ -154,21 +158,15 @@ class FidelityJudge:
     Pictures are RGB uint8 of any size whose sides are multiples of 8; results are finished as the runtime does it.
     """
 
-    def __init__(
-        self,
-        student: Student,
-        level: Level,
-        codes: Codes,
-        pictures: Sequence[np.ndarray],
-        finish: Finish | None = None,
-    ) -> None:
-        self._finish = Finisher(finish or Finish())
+    def __init__(self, level: NamedExit, codes: Codes, pictures: Sequence[np.ndarray]) -> None:
+        student = level.student
+        self._finish = Finisher(level.finish)
         self._examples: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]] = []
         for picture in pictures:
             for code in list(codes.values())[::3]:
                 frame_code = _frame_code(student, code, picture)
                 with torch.no_grad():
-                    painted = to_picture(student(to_tensor([picture]), torch.from_numpy(frame_code), level)[0])
+                    painted = to_picture(student(to_tensor([picture]), torch.from_numpy(frame_code), level.exit)[0])
                 inputs = {"pixels": _packed(picture), "code": frame_code}
                 self._examples.append((inputs, picture, self._shown(painted, picture)))
 

@@ -53,11 +53,10 @@ def write_student_package(
     codes = trainer.style_codes()
     recipe, photos = trainer.recipe, trainer.photos
     judges = _validation(validation or recipe.photos)
-    exits = both_exits(network.student, trainer.scales)
+    exits = both_exits(network.student, trainer.scales, recipe.finish)
     levels, metrics = export_levels(
-        exits, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report,
-        finish=recipe.finish,
-    )  # fmt: skip
+        exits, codes, lambda: calibration_pictures(photos, recipe.seed), judges, target, report
+    )
     picture = torch.zeros(1, ENCODER_SIZE, ENCODER_SIZE, 3, dtype=torch.uint8)
     export_onnx(PackedStyleEncoder(network.encoder), {"picture": picture}, ["code"], target / "encoder.onnx")
     save_arrays(codes, target / "styles.safetensors")
@@ -89,9 +88,8 @@ def export_again(
     with tempfile.TemporaryDirectory() as folder:
         pictures, judges = PhotoFolder(photos), _validation(photos)
         levels, metrics = export_levels(
-            exits, codes, lambda: calibration_pictures(pictures), judges, Path(folder), report, fidelity,
-            finishing.finish_of(package),
-        )  # fmt: skip
+            exits, codes, lambda: calibration_pictures(pictures), judges, Path(folder), report, fidelity
+        )
         target.mkdir(parents=True, exist_ok=True)
         if target.resolve() != package.root.resolve():
             for file in package.manifest["files"]:
@@ -141,7 +139,8 @@ def named_exit(package: EnginePackage, level: str) -> NamedExit:
     student, exit_name = load_student(package, level).student, described.exit or level
     if exit_name not in LEVELS:
         raise EngineError(f"level '{level}' of engine {package.name} is no exit of a student: export the engine again")
-    return NamedExit(level, student, exit_name, described.most_pixels, described.scale)
+    finish = finishing.finish_of(package, described)
+    return NamedExit(level, student, exit_name, described.most_pixels, described.scale, finish)
 
 
 def calibration_pictures(photos: PhotoFolder, seed: int = 0) -> Iterator[np.ndarray]:

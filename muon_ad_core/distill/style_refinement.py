@@ -20,7 +20,6 @@ from muon_ad_core.distill.painting_losses import CONTENT_TAP
 from muon_ad_core.distill.pictures import list_pictures, read_picture, resize_long_side, to_picture, to_tensor
 from muon_ad_core.distill.student_graphs import NamedExit
 from muon_ad_core.distill.student_package import named_exit
-from muon_ad_core.engine.finishing import Finish, finish_of
 from muon_ad_core.engine.frames import MULTIPLE, central_square
 from muon_ad_core.engine.grain import Grain, grain_of
 from muon_ad_core.engine.package import EnginePackage
@@ -106,7 +105,7 @@ def refine_style(
     """
     began = clock()
     levels = [named_exit(package, level.name) for level in package.levels]
-    objective = _Objective(load_feature_network(features), pictures, finish_of(package))
+    objective = _Objective(load_feature_network(features), pictures)
     photographs = _photographs(photos, grain_of(package))
     judges, taught = photographs[:JUDGES], photographs[JUDGES:]
     start = torch.from_numpy(np.ascontiguousarray(code, np.float32))[None]
@@ -136,8 +135,8 @@ def refine_style(
 class _Objective:
     """The student trainer's style and content terms, for one style."""
 
-    def __init__(self, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray], finish: Finish) -> None:
-        self._network, self._finish = network, finish
+    def __init__(self, network: SqueezeNetFeatures, pictures: Sequence[np.ndarray]) -> None:
+        self._network = network
         views = [to_tensor([resize_long_side(picture, STYLE_SIDE)]) for picture in pictures]
         self._targets = [style_targets(network, view) for view in views]
         self._palette = Palette.mean_of([Palette.of(picture) for picture in pictures])
@@ -152,7 +151,7 @@ class _Objective:
         codes = code + level.student.context(photographs.plain)
         painted = level.student(photographs.seen(level.scale), codes, level.exit).clamp(-1, 1)
         painted = moved_colours(painted, [self._palette] * len(painted), USUAL_SHARE).clamp(-1, 1)
-        painted = finished(painted, photographs.plain, self._finish)
+        painted = finished(painted, photographs.plain, level.finish)
         found = self._network(painted, sorted({*STYLE_TAPS, CONTENT_TAP}))
         with torch.no_grad():
             wanted = self._network(photographs.plain, (CONTENT_TAP,))[CONTENT_TAP]

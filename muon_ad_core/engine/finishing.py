@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from muon_ad_core.engine.package import EnginePackage
+from muon_ad_core.engine.package import EnginePackage, Level
 from muon_ad_core.errors import EngineError
 
 SOFTNESS_FIELD, DETAIL_FIELD, CONTRAST_FIELD = "softness", "keeps_detail", "local_contrast"
-"""Of the manifest; an engine without one does not do it."""
+"""Of the manifest; an engine without one does not do it. Levels may have a local contrast of their own."""
 MOST_SOFTNESS = 2.0
 """Three pixels in a row count alike, almost."""
 CONTRAST_CELL = 4
@@ -51,6 +51,7 @@ class Finish:
 
 USUAL = Finish(softness=0.7, keeps_detail=True, local_contrast=0.6)
 """With which students are trained."""
+NOTHING = Finish()
 
 
 def gaussian_weights(side: int, deviation: float) -> list[float]:
@@ -59,9 +60,12 @@ def gaussian_weights(side: int, deviation: float) -> list[float]:
 
 
 class Finisher:
-    """Finishes painted pictures, whose buffers it keeps from one frame to the next of the same size."""
+    """Finishes painted pictures, whose buffers it keeps from one frame to the next of the same size.
 
-    def __init__(self, finish: Finish) -> None:
+    finish: what is done; may be another one from picture to picture.
+    """
+
+    def __init__(self, finish: Finish = NOTHING) -> None:
         self.finish = finish
         self._soft, self._without_detail, self._mean, self._difference = np.empty((4, 0, 0, 3), np.uint8)
 
@@ -110,19 +114,21 @@ class Finisher:
             np.copyto(result, picture)
 
 
-def finish_of(package: EnginePackage) -> Finish:
-    """What a style engine asks for; EngineError when it makes no sense."""
+def finish_of(package: EnginePackage, level: Level) -> Finish:
+    """What a style engine asks for of a level; EngineError when it makes no sense."""
     keeps_detail = package.manifest.get(DETAIL_FIELD, False)
     if not isinstance(keeps_detail, bool):
         raise EngineError(f"'{DETAIL_FIELD}' of engine {package.name} must be true or false, got {keeps_detail!r}")
-    softness = _number(package, SOFTNESS_FIELD, MOST_SOFTNESS)
-    return Finish(softness, keeps_detail, _number(package, CONTRAST_FIELD, 1.0))
+    softness = _checked(package.manifest.get(SOFTNESS_FIELD, 0.0), SOFTNESS_FIELD, MOST_SOFTNESS, package.name)
+    contrast, where = level.local_contrast, f"{package.name}, level {level.name},"
+    if contrast is None:
+        contrast, where = package.manifest.get(CONTRAST_FIELD, 0.0), package.name
+    return Finish(softness, keeps_detail, _checked(contrast, CONTRAST_FIELD, 1.0, where))
 
 
-def _number(package: EnginePackage, field: str, most: float) -> float:
-    value = package.manifest.get(field, 0.0)
+def _checked(value: object, field: str, most: float, where: str) -> float:
     if not isinstance(value, (int, float)) or not 0 <= value <= most:
-        raise EngineError(f"'{field}' of engine {package.name} must be from 0 to {most}, got {value!r}")
+        raise EngineError(f"'{field}' of engine {where} must be from 0 to {most}, got {value!r}")
     return float(value)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from muon_ad_core.engine.finishing import CONTRAST_FIELD
 from muon_ad_core.engine.frames import VGA, painted_size
 from muon_ad_core.engine.model_card import ENCODER_FIELD, model_card
 from muon_ad_core.engine.onnxruntime_runtime import OnnxRuntimeGraph
@@ -161,6 +162,7 @@ def _copied(source: _Source, whole: EnginePackage, target: Path) -> tuple[dict[s
     if source.package is not whole:
         manifest = source.package.manifest
         entry["pruning"] = manifest["pruning"]
+        entry.setdefault(CONTRAST_FIELD, manifest.get(CONTRAST_FIELD, 0.0))
         if "training" in manifest:
             entry["training"] = _of_a_part(manifest["training"])
         weights = source.entry.get("weights") or WEIGHTS_FILE

@@ -107,6 +107,8 @@ def _command(training: Mapping[str, Any], ship: str) -> str:
     options = [f"--{option} {training[name]}" for name, option in OPTIONS.items() if training.get(name)]
     options += [f"--{name}-weight {value:g}" for name, value in training["weights"].items() if name in WEIGHTS]
     options += [f"--{name.replace('_', '-')}" for name in FLAGS if training.get(name)]
+    if "finish" in training:
+        options.append(f"--local-contrast {training['finish']['local_contrast']:g}")
     options += [f"--exits {' '.join(training['levels'])}"] if training.get("levels") else []
     # An option stays on a line with its value.
     whole = " ".join(option.replace(" ", NO_BREAK) for option in options)

@@ -36,7 +36,7 @@ class Level:
     channels at the graph's input and output (1: not packed); exit: of the student that paints it, where the level is
     called otherwise; weights: file of that student's weights, where they are not the package's own; scale: of the size
     at which it paints, to that of the frame; most_pixels: what has more after that is painted at a half, a third, ...
-    of the frame's size.
+    of the frame's size; local_contrast: as of `finishing.Finish`, where a level has its own (None: the package's).
     """
 
     name: str
@@ -51,6 +51,7 @@ class Level:
     weights: str = ""
     most_pixels: int = MAX_PIXELS
     scale: float = 1.0
+    local_contrast: float | None = None
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ def test_training_enlarges_what_is_painted_smaller_as_the_runtime_does(side: int
     random = np.random.default_rng(0)
     frame = cv2.GaussianBlur(random.integers(0, 256, (32, 32, 3), np.uint8), (0, 0), 2)
     painted = random.integers(40, 200, (side, side, 3), np.uint8)
-    buffers = FrameBuffers(1, 32, 32, (side, side), 4, 0.0, finish)
+    buffers = FrameBuffers(1, 32, 32, (side, side), 4, 0.0)
+    buffers.finisher.finish = finish
     buffers.take_in([frame], "rgb8")
     buffers.finisher(painted.copy(), buffers.seen[0], frame, buffers.outputs[0])
     found = to_picture(finished(to_tensor([painted]), to_tensor([frame]), finish)[0])

@@ -182,6 +182,7 @@ def test_codes_of_another_shape_are_refused(network: StyledStudent) -> None:
         (["--crop", "40"], "at least 64 pixels, not 40"),
         (["--start", "student", "--start-level", "tiny"], "tiny"),
         (["--shipped-share", "2"], "--shipped-share must be from 0 to 1"),
+        (["--local-contrast", "1.1"], "--local-contrast must be from 0 to 1"),
     ],
 )
 def test_mistakes_get_one_sentence(

@@ -228,6 +228,8 @@ def test_package_paints_like_the_network_and_goes_on(
     assert 320 * 240 < package.level("fast").most_pixels < 640 * 480 < package.level("fine").most_pixels < 1280 * 720
     assert "| 320x240 |" in (package.root / "README.md").read_text()
     assert package.manifest["softness"] == trainer.recipe.finish.softness > 0
+    assert {level.local_contrast for level in package.levels} == {trainer.recipe.finish.local_contrast}
+    assert "--local-contrast 0.6" in (package.root / "README.md").read_text()
     stylizer = Stylizer(package)
     frame = np.full((50, 70, 3), 90, np.uint8)
     assert stylizer.run(frame).shape == frame.shape

@@ -109,6 +109,30 @@ def test_a_picture_painted_smaller_has_the_frame_s_detail_at_full_size(times: in
 )
 def test_a_finish_that_makes_no_sense_is_refused(field: str, value: object, told: str) -> None:
     package = EnginePackage.load(find_engine("student"))
-    other = EnginePackage(package.root, "mist", "1", "style", package.levels, {**package.manifest, field: value})
+    levels = tuple(replace(level, local_contrast=None) for level in package.levels)
+    other = EnginePackage(package.root, "mist", "1", "style", levels, {**package.manifest, field: value})
     with pytest.raises(EngineError, match=f"'{field}' of engine mist {told}"):
+        Stylizer(other)
+
+
+def test_a_level_has_its_own_local_contrast() -> None:
+    package = EnginePackage.load(find_engine("student"))
+    frame = np.random.default_rng(0).integers(80, 170, (96, 128, 3), np.uint8)
+    frame = cv2.GaussianBlur(frame, (0, 0), 3)
+
+    def contrast(of_level: float | None, of_package: float) -> float:
+        levels = tuple(replace(level, local_contrast=of_level) for level in package.levels)
+        manifest = {**package.manifest, "local_contrast": of_package}
+        stylizer = Stylizer(EnginePackage(package.root, "mist", "1", "style", levels, manifest))
+        return float(stylizer.run(frame).std())
+
+    assert contrast(1.0, 0.0) == contrast(1.0, 0.5) == contrast(None, 1.0) > contrast(None, 0.0) == contrast(0.0, 1.0)
+
+
+@pytest.mark.parametrize("value", [1.5, -0.1, "some"])
+def test_a_local_contrast_of_a_level_that_makes_no_sense_is_refused(value: object) -> None:
+    package = EnginePackage.load(find_engine("student"))
+    levels = tuple(replace(level, local_contrast=value) for level in package.levels)  # type: ignore[arg-type]
+    other = EnginePackage(package.root, "mist", "1", "style", levels, package.manifest)
+    with pytest.raises(EngineError, match="'local_contrast' of engine mist, level fast, must be from 0 to 1"):
         Stylizer(other)

@@ -79,6 +79,17 @@ def test_levels_are_chosen_and_renamed(pruned: Path, tmp_path: Path, capsys: pyt
     assert "two levels 'fast'" in capsys.readouterr().err
 
 
+def test_a_merged_level_keeps_the_local_contrast_it_was_trained_with(pruned: Path, tmp_path: Path) -> None:
+    manifest = json.loads((pruned / "manifest.json").read_text())
+    levels = [{key: value for key, value in entry.items() if key != "local_contrast"} for entry in manifest["levels"]]
+    levels[0]["local_contrast"] = 0.9
+    rewrite(pruned, pruning={"method": "gradual", "rate": 0.4}, levels=levels, local_contrast=0.3)
+    command = ["engine", "merge", "student", str(pruned), "-o", str(tmp_path / "both"), "--levels"]
+    assert main([*command, f"one={levels[0]['name']}_40", f"two={levels[1]['name']}_40", "fine"]) == 0
+    merged = EnginePackage.load(tmp_path / "both")
+    assert [merged.level(name).local_contrast for name in ("one", "two")] == [0.9, 0.3]
+
+
 def test_students_of_one_rate_are_told_apart(pruned: Path, tmp_path: Path) -> None:
     rewrite(pruned, pruning={"method": "gradual", "rate": 0.4})
     other = tmp_path / "other"
