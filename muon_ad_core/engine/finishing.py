@@ -91,6 +91,9 @@ class Finisher:
     def _remove_detail(self, seen: np.ndarray) -> None:
         """From what was painted of a frame to what of it is painted over."""
         without, share = self._without_detail, self.finish.local_contrast
+        if share == 1:
+            _mean_around(seen, without)
+            return
         self._soften(seen, without)
         if share:
             _mean_around(seen, self._mean)
