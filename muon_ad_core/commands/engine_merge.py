@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[NEW=]NAME[@SIZE]",
         help="levels of the result, for example fast=fast_40 light=fast_40@0.75 fine (default: all); @0.75: paint at "
-        "so much of the frame's size; @600000: paint at most so many pixels, larger frames at a half, a third, ...",
+        "so much of the frame's size; @600000: paint at most so many pixels, larger frames at a half, a third, ...; or "
+        "both",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the result")
 

@@ -49,9 +49,9 @@ def merge_levels(
     LEVEL_RATE_2 and so on where several packages have one rate.
 
     levels: which of them, as NAME, or NEW=NAME to call it otherwise, with @SCALE (0.75) behind to paint smaller than
-    the frame, or @PIXELS to paint at most so many (default: all). They come in the order of their multiply-accumulates,
-    the fastest first. Raises EngineError for a package that is not pruned, or whose style codes are not those of
-    `whole`, and for unknown levels, names that come twice, or what is no size.
+    the frame, or @PIXELS to paint at most so many, or both (default: all). They come in the order of their
+    multiply-accumulates, the fastest first. Raises EngineError for a package that is not pruned, or whose style codes
+    are not those of `whole`, and for unknown levels, names that come twice, or what is no size.
     """
     if target.resolve() == whole.root.resolve():
         raise EngineError(f"{target} is the engine that levels are added to: name another folder for the result")
@@ -126,19 +126,20 @@ def _chosen(sources: Sequence[_Source], levels: Sequence[str]) -> list[_Source]:
     known = {source.name: source for source in sources}
     chosen: dict[str, _Source] = {}
     for wish in levels or known:
-        named, at, size = wish.partition("@")
+        named, *sizes = wish.split("@")
         name, _, asked = named.partition("=")
         if (asked or name) not in known:
             raise EngineError(f"there is no level '{asked or name}' to merge: choose of {', '.join(known)}")
         if name in chosen:
             raise EngineError(f"there would be two levels '{name}': name each once")
         source = known[asked or name]
-        chosen[name] = replace(source, name=name, size=_size(wish, size) if at else {})
+        size = {field: number for each in sizes for field, number in _size(wish, each).items()}
+        chosen[name] = replace(source, name=name, size=size)
     return list(chosen.values())
 
 
 def _size(wish: str, size: str) -> dict[str, Any]:
-    """What stands behind @, as entries of a level."""
+    """What stands behind an @, as entries of a level."""
     try:
         number = float(size)
     except ValueError:

@@ -70,7 +70,10 @@ def test_levels_are_chosen_and_renamed(pruned: Path, tmp_path: Path, capsys: pyt
     assert (light.scale, light.most_pixels, light.macs) == (0.75, fast.most_pixels, fast.macs * 9 // 4)
     assert "| light | int8 |" in (tmp_path / "both/README.md").read_text()
     assert "| 480x360 |" in (tmp_path / "both/README.md").read_text()
-    for size in ("many", "1.5", "-3", "0", "nan"):
+    assert main([*command, "fast@1@300000", "light=fast@0.7@500000"]) == 0
+    fast, light = EnginePackage.load(tmp_path / "both").levels
+    assert [(level.scale, level.most_pixels) for level in (fast, light)] == [(1.0, 300000), (0.7, 500000)]
+    for size in ("many", "1.5", "-3", "0", "nan", "0.5@many"):
         assert main([*command, f"fast@{size}"]) == 2
         assert "NAME@0.75 or NAME@600000" in capsys.readouterr().err
     assert main([*command, "fast=fast_30"]) == 2
