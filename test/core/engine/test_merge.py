@@ -48,7 +48,8 @@ def test_levels_are_added_and_checked(pruned: Path, tmp_path: Path, capsys: pyte
     for name in names:
         stylizer.set_level(name)
         painted[name] = stylizer.run(frame).copy()
-    assert np.array_equal(painted["fine_40"], painted["fast"]) and not np.array_equal(painted["fine"], painted["fast"])
+    same = {name for name in names if np.array_equal(painted[name], painted["fast"])}
+    assert {"medium_40", "fast_40"} <= same and "fine" not in same
 
 
 def test_levels_are_chosen_and_renamed(pruned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +64,7 @@ def test_levels_are_chosen_and_renamed(pruned: Path, tmp_path: Path, capsys: pyt
     assert "| light | int8 |" in card and "| fast |" not in card
     assert main([*command, "fast@300000", "light=fast@600000"]) == 0
     fast, light = EnginePackage.load(tmp_path / "both").levels
-    assert (fast.name, light.name, light.exit) == ("fast", "light", "fast")
+    assert (fast.name, light.name, light.exit) == ("fast", "light", "fine")
     assert (fast.most_pixels, light.most_pixels) == (300000, 600000) and light.macs == 4 * fast.macs
     assert main([*command, "fast@300000", "light=fast@0.75"]) == 0
     fast, light = EnginePackage.load(tmp_path / "both").levels
