@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--local-contrast",
         type=float,
         metavar="SHARE",
-        help="of the frame's, that is added to what is painted, 0..1 (default 0.6); smaller levels need the more",
+        help="of the frame's, that is added to what is painted, 0..1 (default 0.6), as the engine will",
     )
     parser.add_argument(
         "--code",
