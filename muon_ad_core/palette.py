@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from muon_ad_core.engine.frames import samples
+
 USUAL_SHARE = 0.5
 """How far colours are moved, unless somebody wants another."""
 SAMPLES = 64
@@ -39,7 +41,7 @@ class Palette:
     def of(cls, picture: np.ndarray) -> Palette:
         """Of a picture (H, W, 3) uint8."""
         rows, columns = (max(1, side // SAMPLES) for side in picture.shape[:2])
-        colours = np.ascontiguousarray(picture[::rows, ::columns]).reshape(-1, 3)
+        colours = samples(picture, rows, columns)[0].reshape(-1, 3)
         mean = np.array(cv2.mean(colours.reshape(-1, 1, 3))[:3], np.float32)
         colours = colours.astype(np.float32)
         return cls(mean, colours.T @ colours / len(colours) - np.outer(mean, mean))

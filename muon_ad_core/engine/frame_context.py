@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from safetensors.numpy import load_file
 
+from muon_ad_core.engine.frames import samples
 from muon_ad_core.engine.package import EnginePackage
 from muon_ad_core.errors import EngineError
 
@@ -42,8 +43,7 @@ class FrameContext:
 def statistics(frame: np.ndarray) -> np.ndarray:
     """(8,) float32, see `nets.frame_context.statistics`."""
     rows, columns = steps(*frame.shape[:2])
-    width = frame.shape[1] - FAR
-    here, near, far = (np.ascontiguousarray(frame[::rows, start : start + width : columns]) for start in (0, NEAR, FAR))
+    here, near, far = samples(frame, rows, columns, (0, NEAR, FAR))
     mean, spread = cv2.meanStdDev(here)
     differences = [cv2.mean(cv2.absdiff(here, other))[:3] for other in (near, far)]
     magnitudes = np.log2(np.concatenate([spread[:, 0], np.mean(differences, axis=1)]) / 127.5 + FLOOR)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -90,10 +92,21 @@ def _square(picture: np.ndarray, size: int, place: float) -> np.ndarray:
     return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
 
 
+def samples(picture: np.ndarray, rows: int, columns: int, beginnings: Sequence[int] = (0,)) -> list[np.ndarray]:
+    """Every so many rows and columns of a picture (H, W, 3) uint8 from its first row and each of some columns on, as
+    many for each: contiguous."""
+    lines = np.ascontiguousarray(picture[::rows])
+    pixels = lines.view(_whole(1))[:, :, 0]
+    width = lines.shape[1] - max(beginnings)
+    found = (np.ascontiguousarray(pixels[:, begin : begin + width : columns]) for begin in beginnings)
+    return [part.view(np.uint8).reshape(*part.shape, 3) for part in found]
+
+
 def pack(picture: np.ndarray, packed: np.ndarray, block: int) -> None:
     """Copy (H, W, 3) into (1, H/block, W/block, block*block*3), channels ordered (row, column, colour)."""
-    blocks = _runs(picture, packed.shape[1:3], block)
-    np.copyto(_cells(packed, block), blocks.transpose(0, 2, 1))
+    blocks, cells = _runs(picture, packed.shape[1:3], block), _cells(packed, block)
+    for row in range(block):  # NumPy copies along the last axis: better the long one of columns
+        np.copyto(cells[:, :, row], blocks[:, row])
 
 
 def unpack(packed: np.ndarray, picture: np.ndarray, block: int) -> None:
@@ -104,10 +117,14 @@ def unpack(packed: np.ndarray, picture: np.ndarray, block: int) -> None:
 
 def _runs(picture: np.ndarray, grid: tuple[int, ...], block: int) -> np.ndarray:
     """View of a contiguous picture as (rows, block, columns) runs of pixels that stay together: one copy each."""
-    run = np.dtype((np.void, 3 * block))
-    return picture.reshape(len(picture), -1).view(run).reshape(grid[0], block, grid[1])
+    return picture.reshape(len(picture), -1).view(_whole(block)).reshape(grid[0], block, grid[1])
 
 
 def _cells(packed: np.ndarray, block: int) -> np.ndarray:
     """View of a packed picture as (rows, columns, block) of the same runs."""
-    return packed.view(np.dtype((np.void, 3 * block)))[0]
+    return packed.view(_whole(block))[0]
+
+
+def _whole(pixels: int) -> np.dtype[np.void]:
+    """Of so many pixels in a row, which NumPy then copies as one."""
+    return np.dtype((np.void, 3 * pixels))

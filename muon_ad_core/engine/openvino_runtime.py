@@ -68,6 +68,7 @@ class OpenVinoGraph(Graph):
         self._model: openvino.Model | None = None
         self._signature: Signature = ()
         self._request: openvino.InferRequest | None = None
+        self._bound: dict[str, np.ndarray] = {}
         if not self._cache.filled:
             self._read()  # a file that is no graph is refused here
 
@@ -83,9 +84,18 @@ class OpenVinoGraph(Graph):
         if signature != self._signature or self._request is None:
             self._request = None  # its memory first
             self._request = self._prepare(signature)
-            self._signature = signature
-        results = self._request.infer(dict(inputs), share_inputs=True, share_outputs=True)
+            self._signature, self._bound = signature, {}
+        self._bind(self._request, inputs)
+        results = self._request.infer(share_outputs=True)
         return {output.any_name: array for output, array in results.items()}
+
+    def _bind(self, request: openvino.InferRequest, inputs: Arrays) -> None:
+        """Let the request read these arrays, as long as they are not others."""
+        for name, array in inputs.items():
+            shared = array.flags.writeable  # OpenVINO copies the others
+            if not shared or self._bound.get(name) is not array:
+                request.set_tensor(name, openvino.Tensor(array, shared_memory=shared))
+                self._bound[name] = array
 
     def _open_cache(self) -> CompiledCache:
         """The cache for this graph, this processor, this release of OpenVINO and these settings."""

@@ -3,8 +3,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from muon_ad_core.engine.frames import central_square, check_frame, pack, squares_along, unpack
+from muon_ad_core.engine.frames import central_square, check_frame, pack, samples, squares_along, unpack
 from muon_ad_core.errors import ParameterError
 
 
@@ -19,6 +21,19 @@ def test_packing_orders_row_column_colour_and_comes_back(block: int) -> None:
     back = np.zeros_like(picture)
     unpack(packed, back, block)
     assert np.array_equal(back, picture)
+
+
+@pytest.mark.parametrize("reversed_colours", [False, True])
+@given(st.integers(1, 12), st.integers(5, 12), st.integers(1, 4), st.integers(1, 4))
+def test_samples_are_every_so_many_rows_and_columns(
+    reversed_colours: bool, height: int, width: int, rows: int, columns: int
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    picture = picture[:, :, ::-1] if reversed_colours else picture
+    assert np.array_equal(samples(picture, rows, columns)[0], picture[::rows, ::columns])
+    for begin, found in zip((0, 4), samples(picture, rows, columns, (0, 4))):
+        assert np.array_equal(found, picture[::rows, begin : begin + width - 4 : columns])
+        assert found.flags.c_contiguous
 
 
 @pytest.mark.parametrize(

@@ -83,3 +83,23 @@ def test_many_shapes_one_graph(backend: str) -> None:
     for rows in (8, 10, 12, 14, 16, 8):
         painted = graph.run({"pixels": np.zeros((1, rows, 8, 48), np.uint8), "code": code})["painted"]
         assert painted.shape[1:3] == (rows, 8)
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_inputs_may_be_written_anew_replaced_or_read_only(backend: str) -> None:
+    package = EnginePackage.load(find_engine("student"))
+    graph = open_graph(package.path(package.levels[0].graph), backend, 1)
+    code = np.zeros((1, package.manifest["code_length"]), np.float32)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 1, 8, 8, 48), dtype=np.uint8)
+    expected = [graph.run({"pixels": picture, "code": code})["painted"].copy() for picture in pictures]
+    assert not np.array_equal(expected[0], expected[1])
+    same = np.empty_like(pictures[0])
+    for picture, painted in zip(pictures, expected):
+        same[:] = picture
+        assert np.array_equal(graph.run({"pixels": same, "code": code})["painted"], painted)
+    behind = same.copy()
+    locked = behind.view()
+    locked.flags.writeable = False
+    for picture, painted in zip(pictures, expected):
+        behind[:] = picture
+        assert np.array_equal(graph.run({"pixels": locked, "code": code})["painted"], painted)
