@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, NoReturn
 
@@ -29,6 +29,7 @@ from .remote_parameters import RemoteParameters
 ROLES = ("style", "detection")
 PERIOD = 0.1  # seconds between looks whether the tour is over
 SERVICE_PATIENCE = 10.0  # seconds
+ASKED = 3  # times within them: the first words between two processes can get lost, and asking again changes nothing
 TRAIL = 2.0  # seconds for the last results, and a status report of every node, to reach the recorder
 STYLE_NODE, RECORDER = "style_transfer", "recorder"
 
@@ -97,22 +98,25 @@ class StyleTour(ManagedNode):
     def _ask_for_styles(self) -> list[str]:
         if not self._list_styles.wait_for_service(SERVICE_PATIENCE):
             self._give_up(f"{STYLE_NODE} does not offer ~/list_styles")
-        return self._answer(self._list_styles.call_async(ListStyles.Request())).names
+        return self._answer(STYLE_NODE, lambda: self._list_styles.call_async(ListStyles.Request())).names
 
     def _set(self, node: str, values: Mapping[str, Value]) -> None:
         remote = self._remotes[node]
         if not remote.wait(SERVICE_PATIENCE):
             self._give_up(f"the parameters of {node} cannot be reached")
-        result = self._answer(remote.set(values)).result
+        result = self._answer(node, lambda: remote.set(values)).result
         if not result.successful:
             self.get_logger().warning(f"{node} refused {dict(values)}: {result.reason}")
 
-    def _answer(self, call: rclpy.task.Future) -> Any:
-        answered = threading.Event()
-        call.add_done_callback(lambda _: answered.set())
-        if not answered.wait(SERVICE_PATIENCE):
-            self._give_up(f"a service did not answer within {SERVICE_PATIENCE:g} s")
-        return call.result()
+    def _answer(self, node: str, ask: Callable[[], rclpy.task.Future]) -> Any:
+        for _ in range(ASKED):
+            answered = threading.Event()
+            call = ask()
+            call.add_done_callback(lambda _, answered=answered: answered.set())
+            if answered.wait(SERVICE_PATIENCE / ASKED):
+                return call.result()
+            self.get_logger().warning(f"{node} has not answered for {SERVICE_PATIENCE / ASKED:.1f} s")
+        self._give_up(f"{node} did not answer within {SERVICE_PATIENCE:g} s")
 
     def _give_up(self, why: str) -> NoReturn:
         sentence = f"the tour ends early: {why}; the nodes' logs tell more"
