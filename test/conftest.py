@@ -17,6 +17,8 @@ HAS_ROS = all(importlib.util.find_spec(name) for name in ("rclpy", "muon_ad_msgs
 # Nodes of the tests must not meet the user's own nodes, nor those of another test run.
 os.environ.setdefault("ROS_DOMAIN_ID", str(10 + os.getpid() % 90))
 apply_dds_profile()
+# PyTorch's threads wait for one another in a loop: beside another process, two take many times as long as one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_report_header() -> str:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from muon_ad_core.engine.finishing import Finish
     from muon_ad_core.engine.package import EnginePackage
 
-LATENCIES = "latencies.json"
+PRUNING, LATENCIES = "pruning", "latencies.json"
+"""In the run's folder: the part that prunes gradually, and in that what was measured."""
+GRADUAL = "gradual"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--prune-method",
-        default="gradual",
+        default=GRADUAL,
         metavar="METHOD",
         help="gradual (measured time says where, importance from the training's gradients what; default), or at once: "
         "magnitude, random, layerdrop (whole blocks)",
@@ -128,17 +130,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _start(args: argparse.Namespace, package: EnginePackage | None) -> dict[str, str]:
+def _start(args: argparse.Namespace, package: EnginePackage | None) -> dict[str, Any]:
     """What the run began from, for the manifest."""
+    from muon_ad_core.commands.train_loop import CHECKPOINT
+    from muon_ad_core.distill.student_trainer import checkpoint_state
     from muon_ad_core.engine.package import EnginePackage, find_engine
 
     if package is None:
         return {}
-    found = {"start": f"{package.name}-{package.version}"}
+    found: dict[str, Any] = {"start": f"{package.name}-{package.version}"}
     if args.start_level:
         found["start_level"] = args.start_level
     if args.prune is not None:
         found |= {"prune": f"{args.prune:g}", "prune_method": args.prune_method}
+        if args.prune_method == GRADUAL:
+            found["pruning_steps"] = checkpoint_state(args.run_folder / PRUNING / CHECKPOINT)[1]
     if args.codes:
         codes = EnginePackage.load(find_engine(args.codes))
         found["codes"] = f"{codes.name}-{codes.version}"
@@ -220,14 +226,14 @@ def _trainer(args: argparse.Namespace, recipe: StudentTraining, package: EngineP
 
     from muon_ad_core.commands.train_loop import CHECKPOINT
     from muon_ad_core.distill.gradual_pruning import GRADUAL_SHARE
-    from muon_ad_core.distill.student_trainer import StudentTrainer, checkpoint_config
+    from muon_ad_core.distill.student_trainer import StudentTrainer, checkpoint_state
     from muon_ad_core.nets.student import StudentConfig
 
-    gradual = args.prune is not None and args.prune_method == "gradual"
+    gradual = args.prune is not None and args.prune_method == GRADUAL
     rest = recipe.part(1 - GRADUAL_SHARE) if gradual else recipe
     checkpoint = args.run_folder / CHECKPOINT
     if checkpoint.is_file():
-        trainer = StudentTrainer(replace(rest, network=checkpoint_config(checkpoint)))
+        trainer = StudentTrainer(replace(rest, network=checkpoint_state(checkpoint)[0]))
         trainer.load(checkpoint)
         return trainer
     if package is None:
@@ -275,7 +281,7 @@ def _prune_gradually(
 
     trainer = StudentTrainer(recipe)
     trainer.start_from(model, shipped)
-    folder = args.run_folder / "pruning"
+    folder = args.run_folder / PRUNING
     pruning = StudentGradualPruning(trainer, args.prune, MeasuredLatency(folder / LATENCIES, args.threads))
     resume_if_interrupted(trainer, folder, pruning)
     train_with_progress(trainer, folder, pruning)

@@ -275,10 +275,11 @@ def _paints(name: str) -> bool:
     return name.rpartition(".")[2] not in ("stem", "up_detail", "fast_head", "fine_head")
 
 
-def checkpoint_config(file: Path) -> StudentConfig:
-    """Sizes of the student in a checkpoint. Raises UserError when it cannot be read."""
+def checkpoint_state(file: Path) -> tuple[StudentConfig, int]:
+    """Sizes of the student in a checkpoint, and its steps. Raises UserError when it cannot be read."""
     try:
-        return StudentConfig.from_dict(torch.load(file, weights_only=True, mmap=True)["identity"]["network"])
+        saved = torch.load(file, weights_only=True, mmap=True)
+        return StudentConfig.from_dict(saved["identity"]["network"]), int(saved["step"])
     except (OSError, KeyError, TypeError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"cannot resume from {file}, it is damaged: delete it to start again.") from error
 

@@ -15,7 +15,7 @@ OPTIONS = {
     "codes": "codes",
     "prune": "prune",
     "prune_method": "prune-method",
-    "steps_done": "steps",
+    "steps": "steps",
     "batch": "batch",
     "crop": "crop",
     "max_shift": "max-shift",
@@ -62,7 +62,7 @@ def model_card(fields: Mapping[str, Any]) -> str:
 A style is a code of {fields["code_length"]} numbers, beside it the mean and covariance of its picture's colours.
 
 ## Training
-{training["steps_done"]:,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
+{_steps(training):,} steps on {training["photographs"]:,} photographs and {training["style_pictures"]} style
 pictures; a step sees two shifted views of {training["batch"]} photographs, {training["crop"]} x {training["crop"]}
 pixels, with faint grain. Loss: sliced Wasserstein distance of SqueezeNet 1.1's features and their strength, at full and
 at half size (style), its instance-normalised features (content), light and dark of the picture, {_penalties(training)},
@@ -104,7 +104,8 @@ def _commands(fields: Mapping[str, Any]) -> str:
 
 def _command(training: Mapping[str, Any], ship: str) -> str:
     """One run, with every value of the recipe that has an option."""
-    options = [f"--{option} {training[name]}" for name, option in OPTIONS.items() if training.get(name)]
+    values = {**training, "steps": _steps(training)}
+    options = [f"--{option} {values[name]}" for name, option in OPTIONS.items() if values.get(name)]
     options += [f"--{name}-weight {value:g}" for name, value in training["weights"].items() if name in WEIGHTS]
     options += [f"--{name.replace('_', '-')}" for name in FLAGS if training.get(name)]
     if "finish" in training:
@@ -118,6 +119,11 @@ def _command(training: Mapping[str, Any], ship: str) -> str:
         "    muon-ad train student --photos DIR --styles DIR --extra-styles DIR --features squeezenet1_1.safetensors"
     )
     return " \\\n".join([first, f"        --run DIR --ship {ship}", *lines])
+
+
+def _steps(training: Mapping[str, Any]) -> int:
+    """Of a run, with those in which it pruned."""
+    return int(training["steps_done"]) + int(training.get("pruning_steps", 0))
 
 
 def _penalties(training: Mapping[str, Any]) -> str:

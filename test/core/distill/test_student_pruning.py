@@ -120,6 +120,7 @@ def test_the_command_prunes_and_keeps_the_codes(
     assert main(command) == 0
     pruned = EnginePackage.load(tmp_path / "pruned")
     assert pruned.manifest["pruning"] == {"method": "gradual", "rate": 0.4, "start": "whole 0.0.1"}
+    assert "--prune 0.4 --prune-method gradual --steps 8 " in (pruned.root / "README.md").read_text()
     small = load_student(pruned).student.config
     assert student_macs(small) <= 0.6 * student_macs(CONFIG)
     assert pruned.level("fine").macs < whole.level("fine").macs

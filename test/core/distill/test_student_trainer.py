@@ -19,7 +19,7 @@ from muon_ad_core.distill.student_trainer import (  # noqa: E402
     StudentTrainer,
     StudentTraining,
     StyledStudent,
-    checkpoint_config,
+    checkpoint_state,
     with_grain,
 )
 from muon_ad_core.distill.validation_sheet import SheetWriter  # noqa: E402
@@ -68,7 +68,7 @@ def test_resumed_run_equals_an_uninterrupted_one(painting_data: Path, tmp_path: 
     for _ in range(3):
         begun.advance()
     begun.save(tmp_path / "checkpoint.pt")
-    assert checkpoint_config(tmp_path / "checkpoint.pt") == recipe.network
+    assert checkpoint_state(tmp_path / "checkpoint.pt") == (recipe.network, 3)
     resumed = StudentTrainer(replace(recipe, seed=0))
     resumed.load(tmp_path / "checkpoint.pt")
     assert resumed.step == 3
@@ -137,7 +137,7 @@ def test_checkpoint_of_another_run_is_refused(painting_data: Path, tmp_path: Pat
         StudentTrainer(training(painting_data, 3, shipped=["styles_1"])).load(tmp_path / "checkpoint.pt")
     (tmp_path / "broken.pt").write_bytes(b"nothing")
     with pytest.raises(UserError, match="is damaged"):
-        checkpoint_config(tmp_path / "broken.pt")
+        checkpoint_state(tmp_path / "broken.pt")
 
 
 @pytest.mark.parametrize(
