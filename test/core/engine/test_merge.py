@@ -29,6 +29,7 @@ def pruned(tmp_path: Path) -> Path:
 def rewrite(root: Path, **changes: object) -> None:
     path = root / "manifest.json"
     manifest = {**json.loads(path.read_text()), **changes}
+    manifest = {name: value for name, value in manifest.items() if value is not None}
     manifest["files"] = {name: sha256(root / name) for name in manifest["files"]}
     path.write_text(json.dumps(manifest))
 
@@ -128,7 +129,7 @@ def test_a_merged_level_has_the_weights_it_came_with(pruned: Path, tmp_path: Pat
 
 
 def test_strangers_are_refused(pruned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rewrite(pruned)
+    rewrite(pruned, pruning=None)
     assert main(["engine", "merge", "student", str(pruned), "-o", str(tmp_path / "both")]) == 2
     assert "is no pruned student" in capsys.readouterr().err
     assert main(["engine", "merge", "student", "-o", str(tmp_path / "both")]) == 2
@@ -150,7 +151,8 @@ def test_an_encoder_that_was_trained_by_itself_is_put_in(tmp_path: Path, capsys:
     save_file({name: value * 0 + 1 for name, value in weights.items()}, trained / "weights.safetensors")
     (trained / "encoder.onnx").write_bytes((trained / "encoder.onnx").read_bytes() + b"\0\0")
     manifest = json.loads((trained / "manifest.json").read_text())
-    rewrite(trained, training={**manifest["training"], "frozen_student": True, "steps_done": 4321})
+    training = {"frozen_student": True, "pruning_steps": 21, "steps_done": 4300}
+    rewrite(trained, training={**manifest["training"], **training})
     command = ["engine", "merge", "student", "--encoder", str(trained), "-o", str(tmp_path / "both")]
     assert main(command) == 0
     package = EnginePackage.load(tmp_path / "both")
