@@ -181,7 +181,8 @@ def summarise(
         shipped = further.get(SHIPPED, ledgers)[contender.name]
         for key in (UNSEEN, REFINED_UNSEEN):
             other = further.get(key, {}).get(contender.name)
-            summary[f"{key}_ratio{end}"] = _ratio(other.left[SWD], shipped.left[SWD]) if other else None
+            for name, measure in ((f"{key}_ratio", SWD), (f"{key}_style_ratio", STYLE_BY_DETECTOR)):
+                summary[name + end] = _ratio(other.left[measure], shipped.left[measure]) if other else None
     return summary
 
 

@@ -24,7 +24,8 @@ RATIOS = (
     "warp_ratio_johnson",
     "frame_warp_ratio_johnson",
 )
-OTHERS = ("lattice", "mesh", "unseen_ratio", "refined_unseen_ratio")
+UNSEEN_RATIOS = ("unseen_ratio", "unseen_style_ratio", "refined_unseen_ratio", "refined_unseen_style_ratio")
+OTHERS = ("lattice", "mesh", *UNSEEN_RATIOS)
 
 
 @pytest.fixture(scope="module")
