@@ -29,7 +29,7 @@ from .remote_parameters import RemoteParameters
 ROLES = ("style", "detection")
 PERIOD = 0.1  # seconds between looks whether the tour is over
 SERVICE_PATIENCE = 10.0  # seconds
-ASKED = 3  # times within them: the first words between two processes can get lost, and asking again changes nothing
+ASKED = 3  # times within them: an answer was seen to stay away once, and asking again changes nothing
 TRAIL = 2.0  # seconds for the last results, and a status report of every node, to reach the recorder
 STYLE_NODE, RECORDER = "style_transfer", "recorder"
 
