@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from muon_ad_core.distill.fast_bfloat16 import has_fast_bfloat16
 from muon_ad_core.distill.update_rules import AdamRule, State
 
 NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.775, 2.0315)
 LARGE_SIDE = 256
-"""Matrices whose smaller side has at least so many rows are iterated in bfloat16, smaller ones in float32."""
+"""Matrices whose smaller side has at least so many rows are iterated in bfloat16, where that is fast, smaller ones in
+float32."""
 
 
 def orthogonalise(matrix: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -> Tensor:
@@ -32,7 +34,8 @@ def orthogonalise(matrix: Tensor, steps: int = 5, dtype: torch.dtype | None = No
     """
     a, b, c = NEWTON_SCHULZ_COEFFICIENTS
     if dtype is None:
-        dtype = torch.bfloat16 if min(matrix.shape[-2:]) >= LARGE_SIDE else torch.float32
+        large = min(matrix.shape[-2:]) >= LARGE_SIDE
+        dtype = torch.bfloat16 if large and (matrix.is_cuda or has_fast_bfloat16()) else torch.float32
     iterate = matrix.to(dtype)
     tall = iterate.shape[-2] > iterate.shape[-1]
     if tall:

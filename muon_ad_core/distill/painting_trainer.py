@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from muon_ad_core.distill.attention_lesson import AttentionLosses
 from muon_ad_core.distill.curriculum import rate_factor
+from muon_ad_core.distill.fast_bfloat16 import has_fast_bfloat16
 from muon_ad_core.distill.finishing import finished, moved_colours, soft_clamp
 from muon_ad_core.distill.gradient_geometry import cosine, project_conflict
 from muon_ad_core.distill.losses import border_penalty
@@ -149,7 +150,7 @@ class PaintingTrainer(TrainingRun[Network]):
         Their sum is what is minimised.
         """
         views = self._draw_views(self.draw_styles(random), random)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
             painted = finished(self._coloured(network, views, random), views.both(), self.recipe.finish)
             losses = self._losses(painted, views, random)
             if self._attention is not None:
@@ -254,6 +255,5 @@ def _optimizer(network: nn.Module, recipe: PaintingTraining) -> Muon:
     ]
     if matrices:
         groups.append({"params": matrices, "use_muon": True, "relative_rate": 1.0, "weight_decay": recipe.matrix_decay})
-    return Muon(
-        groups, recipe.lr, recipe.adamw_lr, weight_decay=recipe.weight_decay, newton_schulz_dtype=torch.bfloat16
-    )
+    precision = torch.bfloat16 if has_fast_bfloat16() else torch.float32
+    return Muon(groups, recipe.lr, recipe.adamw_lr, weight_decay=recipe.weight_decay, newton_schulz_dtype=precision)

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
+from muon_ad_core.distill.fast_bfloat16 import has_fast_bfloat16
 from muon_ad_core.distill.teachers.base import Teacher
 from muon_ad_core.distill.teachers.micro import load_micro_teacher, random_teacher
 from muon_ad_core.engine.package import MANIFEST, find_engine
 from muon_ad_core.errors import EngineError
-from muon_ad_core.machine import Machine
 
 BUILT_IN = "teacher"
 RANDOM = "random"
@@ -42,11 +40,3 @@ def load_teacher(name: str, bfloat16: bool | None = None, seed: int = 0) -> Teac
                 "the built-in teacher is not installed: make one by 'muon-ad train teacher', or name one by --teacher"
             ) from error
         raise
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether this processor has units for bfloat16 (AVX512-BF16 or AMX); without, it is far slower than float32."""
-    flags = Machine().processor_flags()
-    if not flags:
-        return torch.cuda.is_available()
-    return "avx512_bf16" in flags or "amx_bf16" in flags

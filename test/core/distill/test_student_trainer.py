@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
 from safetensors.torch import save_file  # noqa: E402
 
+from muon_ad_core.distill.fast_bfloat16 import has_fast_bfloat16  # noqa: E402
 from muon_ad_core.distill.features import load_feature_network  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights, Views  # noqa: E402
 from muon_ad_core.distill.student_package import load_student, write_student_package  # noqa: E402
@@ -25,6 +26,7 @@ from muon_ad_core.distill.student_trainer import (  # noqa: E402
 from muon_ad_core.distill.validation_sheet import SheetWriter  # noqa: E402
 from muon_ad_core.engine.package import EnginePackage  # noqa: E402
 from muon_ad_core.errors import UserError  # noqa: E402
+from muon_ad_core.machine import Machine  # noqa: E402
 from muon_ad_core.nets.rectifier import Rectifier  # noqa: E402
 from muon_ad_core.nets.student import StudentConfig  # noqa: E402
 from muon_ad_core.stylize import Stylizer  # noqa: E402
@@ -58,6 +60,22 @@ def test_loss_falls(painting_data: Path) -> None:
     rows = run(trainer)
     assert objective(rows[30:]) < 0.95 * objective(rows[:30])
     assert trainer.photos.unreadable > 0  # the broken file was skipped and counted
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [({"avx2", "avx512f"}, torch.float32), ({"avx2", "avx512_bf16"}, torch.bfloat16)]
+)
+def test_it_computes_in_bfloat16_where_the_processor_has_units_for_it(
+    painting_data: Path, monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(Machine, "processor_flags", lambda _: flags)
+    has_fast_bfloat16.cache_clear()
+    trainer = StudentTrainer(training(painting_data, 1))
+    found = set()
+    trainer.network.student.body[0].first.register_forward_hook(lambda *seen: found.add(seen[-1].dtype))
+    trainer.advance()
+    has_fast_bfloat16.cache_clear()
+    assert found == {expected}
 
 
 def test_resumed_run_equals_an_uninterrupted_one(painting_data: Path, tmp_path: Path) -> None:
