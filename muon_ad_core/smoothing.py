@@ -12,8 +12,8 @@ import numpy as np
 
 USUAL_SHARE = 0.7
 """Of what was painted before, in videos and in the nodes, unless they are told another."""
-SMALLER = 4
-"""Motion and change are judged in pictures this many times smaller."""
+SMALLER = (4, 2)
+"""Motion and change are judged in pictures so many times smaller, the first that leaves `LEAST_SIDE`, or the last."""
 CHANGED = 10.0
 """Mean input change (0..255) from which nothing of the previous result is kept."""
 ANOTHER_SCENE = 0.5
@@ -33,7 +33,8 @@ class SceneSmoother:
 
     def __init__(self, height: int, width: int) -> None:
         half = (max(1, height // 2), max(1, width // 2), 3)
-        small = (max(1, height // SMALLER), max(1, width // SMALLER))
+        self._smaller = next((times for times in SMALLER if min(height, width) // times >= LEAST_SIDE), SMALLER[-1])
+        small = (max(1, height // self._smaller), max(1, width // self._smaller))
         self._previous = np.empty((height, width, 3), np.uint8)
         self._across, self._moved = np.empty_like(self._previous), np.empty_like(self._previous)
         self._half = np.empty(half, np.uint8)
@@ -99,14 +100,14 @@ class SceneSmoother:
             return 0.0, 0.0
         self._flow[:] = 0  # it is where the search begins
         self._search.calc(self._grey, self._previous_grey, self._flow)
-        x, y = (-SMALLER * float(np.median(self._flow[::2, ::2, axis][edges])) for axis in (0, 1))
+        x, y = (-self._smaller * float(np.median(self._flow[::2, ::2, axis][edges])) for axis in (0, 1))
         height, width = self._previous.shape[:2]
         known = np.hypot(x, y) > STILL and abs(x) < width / 2 and abs(y) < height / 2
         return (x, y) if known else (0.0, 0.0)
 
     def _find_changed(self, x: float, y: float) -> None:
         """Mark the places whose input is not what moved there."""
-        matrix = np.array([[1, 0, -x / SMALLER], [0, 1, -y / SMALLER]])
+        matrix = np.array([[1, 0, -x / self._smaller], [0, 1, -y / self._smaller]])
         size, flags = self._small.shape[1::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         moved = cv2.warpAffine(self._previous_small, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         red, green, blue = cv2.split(cv2.absdiff(self._small, moved))

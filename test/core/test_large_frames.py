@@ -2,6 +2,7 @@
 """Frames of more pixels than a level paints: painted smaller, shown at their size with their own detail."""
 
 from dataclasses import replace
+from math import prod
 
 import cv2
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given, strategies
 from skimage import data
 
-from muon_ad_core.engine.frames import painted_size
-from muon_ad_core.engine.package import EnginePackage, find_engine
+from muon_ad_core.engine.frames import VGA, painted_size
+from muon_ad_core.engine.package import EnginePackage, Level, find_engine
 from muon_ad_core.errors import ParameterError
 from muon_ad_core.metrics.image import ssim
 from muon_ad_core.stylize import Stylizer
@@ -56,6 +57,17 @@ def test_a_level_of_a_smaller_scale_paints_smaller_and_never_larger_than_that(
     assert size == (max(1, int(height * scale)), max(1, int(width * scale)))
     fewer = painted_size(height, width, max(1, int(height * scale) * int(width * scale) - 1), scale)
     assert fewer[0] <= size[0] and fewer[1] <= size[1]
+
+
+@pytest.mark.parametrize("size", [(320, 240), (640, 360), (640, 480), (1280, 720), (1920, 1080), (3840, 2160)])
+def test_the_shipped_levels_come_cheapest_first_at_every_size(size: tuple[int, int]) -> None:
+    def work(level: Level) -> float:
+        pixels, usual = (prod(painted_size(*at, level.most_pixels, level.scale)) for at in (size[::-1], VGA))
+        return level.macs * pixels / usual
+
+    levels = EnginePackage.load(find_engine("student")).levels
+    assert [level.name for level in levels] == ["fast", "light", "medium", "fine"]
+    assert sorted(levels, key=work) == list(levels)
 
 
 def test_three_quarters_of_a_frame_are_painted_unless_the_user_wants_more(photo: np.ndarray) -> None:
@@ -126,10 +138,10 @@ def test_a_batch_is_what_its_frames_are_one_by_one(stylizer: Stylizer, photo: np
 
 def test_levels_that_paint_at_other_sizes_take_turns(stylizer: Stylizer, photo: np.ndarray) -> None:
     stylizer.warm_up(*photo.shape[:2])
-    stylizer.set_temporal_smoothing(0.6)
     expected = {}
     for level in ("fast", "fine"):
         stylizer.set_level(level)
+        stylizer.set_temporal_smoothing(0.6)
         expected[level] = stylizer.run(photo).copy()  # the first of a sequence: nothing is kept of another level
     for level in ("fast", "fine"):
         stylizer.set_level(level)

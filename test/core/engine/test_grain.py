@@ -104,6 +104,7 @@ def test_it_moves_with_the_scene_when_frames_follow_each_other(
 
     monkeypatch.setattr(Grain, "add", noted)
     stylizer = Stylizer(grained, threads=1)
+    stylizer.set_level("medium")  # paints every pixel of so small a frame
     stylizer.set_temporal_smoothing(0.4)
     scene = data.coffee()
     for step in range(4):  # the camera goes right and down, so that what it sees goes left and up
@@ -117,6 +118,7 @@ def test_it_moves_with_the_scene_when_frames_follow_each_other(
 def test_pieces_of_a_picture_get_the_grain_of_their_places(grained: EnginePackage) -> None:
     """Far from its borders, a piece is painted as the whole is."""
     stylizer = Stylizer(grained, threads=1)
+    stylizer.set_level("medium")
     whole = np.ascontiguousarray(data.coffee()[:400, :400])
     painted = stylizer.run(whole).astype(int)
     colours = stylizer.painted_colours(whole)

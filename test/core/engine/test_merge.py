@@ -63,11 +63,11 @@ def test_levels_are_chosen_and_renamed(pruned: Path, tmp_path: Path, capsys: pyt
     assert not (package.root / "fast.onnx").exists()
     card = (package.root / "README.md").read_text()
     assert "| light | int8 |" in card and "| fast |" not in card
-    assert main([*command, "fast@300000", "light=fast@600000"]) == 0
+    assert main([*command, "fast@1@300000", "light=fast@1@600000"]) == 0
     fast, light = EnginePackage.load(tmp_path / "both").levels
     assert (fast.name, light.name, light.exit) == ("fast", "light", "fine")
     assert (fast.most_pixels, light.most_pixels) == (300000, 600000) and light.macs == 4 * fast.macs
-    assert main([*command, "fast@300000", "light=fast@0.75"]) == 0
+    assert main([*command, "fast@1@300000", "light=fast@0.75@300000"]) == 0
     fast, light = EnginePackage.load(tmp_path / "both").levels
     assert (light.scale, light.most_pixels, light.macs) == (0.75, fast.most_pixels, fast.macs * 9 // 4)
     assert "| light | int8 |" in (tmp_path / "both/README.md").read_text()
