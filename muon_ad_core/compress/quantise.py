@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """INT8 by explicit Q/DQ pairs: convolutions, symmetric, per channel, activations calibrated on real frames.
 
-ONNX Runtime's quantiser does the work; TensorRT, ONNX Runtime and OpenVINO all read its result.
+ONNX Runtime's quantiser does the work; TensorRT, ONNX Runtime and OpenVINO all read its result. Weights are rounded so
+that they come out right on every processor (`engine.int8_weights`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from muon_ad_core.engine.int8_weights import fitting_ranges
 
 PERCENTILE = 99.99
 CHUNK = 16
@@ -46,8 +49,9 @@ class CalibratedGraph:
         self._prepared = folder / "prepared.onnx"
         quant_pre_process(str(source), str(self._prepared), skip_symbolic_shape=True)
         self._ranges = _calibrate(self._prepared, frames, percentile)
-        nodes = onnx.load(str(self._prepared)).graph.node
-        self.convolutions: Sequence[str] = [node.name for node in nodes if node.op_type == "Conv"]
+        graph = onnx.load(str(self._prepared)).graph
+        self._weight_ranges = _weight_ranges(graph)
+        self.convolutions: Sequence[str] = [node.name for node in graph.node if node.op_type == "Conv"]
         """Names of all convolutions, in their order."""
 
     def write(self, target: Path, chosen: Collection[str]) -> None:
@@ -58,7 +62,7 @@ class CalibratedGraph:
             nodes_to_exclude=[name for name in self.convolutions if name not in chosen], op_types_to_quantize=["Conv"],
             # Outputs go to modulation and sums, which stay in floating point: rounding them would cost for nothing.
             extra_options={"ActivationSymmetric": True, "WeightSymmetric": True,
-                           "OpTypesToExcludeOutputQuantization": ["Conv"]},
+                           "OpTypesToExcludeOutputQuantization": ["Conv"], "TensorQuantOverrides": self._weight_ranges},
         )  # fmt: skip
         quantiser.quantize_model()
         quantiser.model.save_model_to_file(str(target))
@@ -68,6 +72,19 @@ class CalibratedGraph:
         del graph.graph.value_info[:]  # shapes of what was changed, in part
         onnx.checker.check_model(graph)
         onnx.save(graph, str(target))
+
+
+def _weight_ranges(graph: onnx.GraphProto) -> dict[str, list[dict[str, Any]]]:
+    """What the quantiser is told of each convolution's weights, a range for each of its outputs."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    names = {node.input[1] for node in graph.node if node.op_type == "Conv" and node.input[1] in weights}
+    return {
+        name: [
+            {"axis": 0, "quant_type": QuantType.QInt8, "symmetric": True, "rmin": -most, "rmax": most}
+            for most in fitting_ranges(numpy_helper.to_array(weights[name])).astype(np.float32)
+        ]
+        for name in names
+    }
 
 
 def _pad_integers(graph: onnx.GraphProto) -> None:

@@ -12,10 +12,13 @@ import numpy as np
 import openvino
 
 from muon_ad_core.engine.compiled_cache import CompiledCache
+from muon_ad_core.engine.int8_weights import fit_16_bits
 from muon_ad_core.engine.runtime import Arrays, Graph
 from muon_ad_core.errors import EngineError
 from muon_ad_core.machine import Machine
 
+CONVOLUTION_DIMENSIONS = 4
+"""Of the weights of a convolution of pictures."""
 Signature = tuple[tuple[str, tuple[int, ...]], ...]
 """Names and shapes of the inputs."""
 
@@ -33,11 +36,8 @@ def picture_precision() -> str:
     return "bf16" if "amx_bf16" in Machine().processor_flags() else "f32"
 
 
-def computes_int8() -> bool:
-    """Whether INT8 convolutions come out right here.
-
-    x86 processors without VNNI or AMX add two products in 16 bits, which overflow.
-    """
+def computes_any_int8() -> bool:
+    """Whether INT8 convolutions come out right here whatever their weights are (`int8_weights`)."""
     flags = Machine().processor_flags()
     return "sse4_1" not in flags or bool(flags & {"avx_vnni", "avx512_vnni", "amx_int8"})
 
@@ -62,10 +62,10 @@ class OpenVinoGraph(Graph):
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": precision,
         }
-        if not computes_int8():
+        self._model: openvino.Model | None = None
+        if not computes_any_int8() and not _weights_fit(self._read()):
             self._settings["LP_TRANSFORMS_MODE"] = "NO"  # what was rounded to INT8 is computed in floating point
         self._cache = self._open_cache()
-        self._model: openvino.Model | None = None
         self._signature: Signature = ()
         self._request: openvino.InferRequest | None = None
         self._bound: dict[str, np.ndarray] = {}
@@ -139,6 +139,16 @@ class OpenVinoGraph(Graph):
             return self._core.compile_model(model, "CPU", self._settings)
         except RuntimeError as error:
             raise EngineError(f"the graph does not take inputs of {dict(signature)} ({_first_line(error)})") from None
+
+
+def _weights_fit(model: openvino.Model) -> bool:
+    """Whether the INT8 weights of all convolutions are such that they come out right on every processor."""
+    constants = (node for node in model.get_ops() if node.get_type_name() == "Constant")
+    return all(
+        fit_16_bits(node.data)
+        for node in constants
+        if node.get_element_type() == openvino.Type.i8 and len(node.shape) == CONVOLUTION_DIMENSIONS
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ onnx = pytest.importorskip("onnx", reason="the making wing needs onnx")
 
 from muon_ad_core.compress.export import count_macs, export_onnx  # noqa: E402
 from muon_ad_core.compress.quantise import quantise  # noqa: E402
+from muon_ad_core.engine.int8_weights import fit_16_bits  # noqa: E402
 from muon_ad_core.engine.runtime import available_backends, open_graph  # noqa: E402
 
 
@@ -48,6 +49,7 @@ def test_weights_are_symmetric_int8_per_channel(graphs: tuple[Path, Path]) -> No
         assert values.dtype == np.int8
         assert scales.shape == (values.shape[0],)
         assert not zeros.any()
+        assert fit_16_bits(values)
 
 
 def test_what_repeats_at_the_border_is_repeated_in_integers(graphs: tuple[Path, Path]) -> None:

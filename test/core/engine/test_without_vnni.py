@@ -13,7 +13,8 @@ import pytest
 
 pytest.importorskip("openvino", reason="of what OpenVINO does without VNNI")
 
-from muon_ad_core.engine.openvino_runtime import computes_int8
+from muon_ad_core.engine.openvino_runtime import OpenVinoGraph, computes_any_int8
+from muon_ad_core.engine.package import EnginePackage, find_engine
 from muon_ad_core.machine import Machine
 
 EMULATOR = shutil.which("qemu-x86_64")
@@ -47,17 +48,35 @@ except EngineError as error:
 )
 def test_what_a_processor_must_have(monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: bool) -> None:
     monkeypatch.setattr(Machine, "processor_flags", lambda self: flags)
-    assert computes_int8() is expected
+    assert computes_any_int8() is expected
+
+
+@pytest.mark.parametrize(("name", "in_floating_point"), [("student", False), ("detector_pruned", True)])
+@pytest.mark.parametrize("flags", [{"sse4_1", "avx2"}, {"sse4_1", "avx2", "avx512_vnni"}])
+def test_int8_that_could_overflow_is_computed_in_floating_point(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], name: str, in_floating_point: bool
+) -> None:
+    monkeypatch.setattr(Machine, "processor_flags", lambda self: flags)
+    package = EnginePackage.load(find_engine(name))
+    for level in package.levels:
+        if level.precision == "int8":
+            identity = OpenVinoGraph(package.path(level.graph), 1).identity
+            assert ("LP_TRANSFORMS_MODE" in identity) == (in_floating_point and "avx512_vnni" not in flags)
 
 
 @pytest.mark.skipif(EMULATOR is None, reason="needs qemu-x86_64 (Debian: qemu-user), which emulates a processor")
 @pytest.mark.parametrize(
-    ("flags", "expected"), [("sse4_1 avx2", "right"), ("sse4_1 avx2 avx_vnni", "computes level int8 of detector")]
+    ("name", "flags", "expected"),
+    [
+        ("student", "sse4_1 avx2", "right"),
+        ("detector", "sse4_1 avx2", "right"),
+        ("detector", "sse4_1 avx2 avx_vnni", "computes level int8 of detector"),
+    ],
 )
-def test_int8_comes_out_right_or_is_refused(tmp_path: Path, flags: str, expected: str) -> None:
-    """The second run is told that the processor has VNNI: what it then computes wrongly is found by the self-check."""
+def test_int8_comes_out_right_or_is_refused(tmp_path: Path, name: str, flags: str, expected: str) -> None:
+    """The last run is told that the processor has VNNI: what it then computes wrongly is found by the self-check."""
     assert EMULATOR is not None
-    command = [EMULATOR, "-cpu", "Haswell", os.path.realpath(sys.executable), "-c", SCRIPT, "detector", flags]
+    command = [EMULATOR, "-cpu", "Haswell", os.path.realpath(sys.executable), "-c", SCRIPT, name, flags]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
