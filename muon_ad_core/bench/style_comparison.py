@@ -30,6 +30,7 @@ from muon_ad_core.bench.style_flicker import (
     warping_errors,
 )
 from muon_ad_core.bench.style_judging import (
+    OPTIMUM,
     REFINED_UNSEEN,
     SHIPPED,
     UNSEEN,
@@ -96,6 +97,7 @@ def compare(
     ledgers, painted = _paint_all(contenders, photographs, pictures, network)
     styles = by_style(ledgers, list(pictures), len(photographs))
     further: dict[str, Mapping[str, Ledger]] = {}
+    references = {SHIPPED: _references(args, contenders, photographs, pictures, network)} if args.references else {}
     if args.unseen is not None:
         levels = [*our_levels(stylizer, stylizer.levels())]
         if len(every) > len(pictures):
@@ -103,6 +105,8 @@ def compare(
         for how, others in _unseen_styles(args, stylizer, len(every)).items():
             seen = [*levels, palette(others)]
             further[how], seen_painted = _paint_all(seen, photographs, others, network)
+            if args.references:
+                references[how] = _references(args, seen, photographs, others, network)
             styles |= by_style(further[how], list(others), len(photographs))
             judged.sheets.append(_sheet_of(others, seen_painted, [each.name for each in seen], photographs[0][0]))
     painters = [*map(frame_by_frame, contenders), *smoothed_levels(stylizer, contenders, args.smoothing)]
@@ -118,11 +122,11 @@ def compare(
     judged.text = [f"{len(pictures)} of {len(shipped)} styles, {len(photographs)} photographs", *describe(rows)]
     judged.text += ["", *describe_styles(styles, [each.name for each in our_levels(stylizer, stylizer.levels())])]
     judged.text += ["", *_describe_smoothed(warping)]
-    if args.references:
-        references = _references(args, contenders, photographs, pictures, network)
-        judged.results["references"] = references
-        judged.text += ["", f"as painted at {REFERENCE_SIDE} x {REFERENCE_SIDE}:", *describe(references)]
-    judged.summary = summarise(contenders, ledgers, further, warping)
+    if references:
+        judged.results["references"] = {how: table(found, {}) for how, found in references.items()}
+        for how, reference_rows in judged.results["references"].items():
+            judged.text += ["", f"as painted at {REFERENCE_SIDE} x {REFERENCE_SIDE}, {how}:", *describe(reference_rows)]
+    judged.summary = summarise(contenders, ledgers, further, references, warping)
     for name, ledger in ledgers.items():
         judged.samples |= {f"{measure}, {name}": values for measure, values in ledger.style.items()}
         judged.samples |= {f"{m}, {name}": getattr(ledger, m) for m in ("content", "lattice", "mesh")}
@@ -177,8 +181,8 @@ def _references(
     photographs: Sequence[NamedPicture],
     styles: Mapping[str, Pixels],
     network: PerceptualNetwork,
-) -> dict[str, dict[str, float | None]]:
-    """Some photographs in styles on small squares, with the optimiser's own results: means by contender."""
+) -> dict[str, Ledger]:
+    """Some photographs in styles on small squares, with the optimiser's own results, by contender."""
     from muon_ad_core.distill.features import load_feature_network
     from muon_ad_core.distill.style_baselines import optimise_perceptually
 
@@ -187,7 +191,7 @@ def _references(
 
     features = load_feature_network(args.weights)
     references = [
-        Contender("direct optimum", lambda frame, style: optimise_perceptually(
+        Contender(OPTIMUM, lambda frame, style: optimise_perceptually(
             features, frame, square(style), REFERENCE_STEPS))
     ]  # fmt: skip
     if args.teacher:
@@ -197,7 +201,7 @@ def _references(
     for number, ((name, photograph), (style, _)) in enumerate(pairs, start=1):
         judge.add(central_square(photograph, REFERENCE_SIDE), style, square(style))
         print(f"reference {number} of {len(pairs)}: {name} as {style}", flush=True)
-    return table(judge.ledgers, {})
+    return judge.ledgers
 
 
 def _by_teacher(name: str, square: Any) -> Contender:

@@ -31,6 +31,9 @@ SHIPPED, UNSEEN, REFINED_UNSEEN = "shipped", "unseen", "refined_unseen"
 """All styles that ship; styles of pictures that are seen for the first time, by one pass of the encoder; and these
 refined after it."""
 
+OPTIMUM = "direct optimum"
+"""The contender that optimises each picture by itself."""
+
 
 @dataclass
 class Ledger:
@@ -155,16 +158,20 @@ def summarise(
     contenders: Sequence[Contender],
     ledgers: Mapping[str, Ledger],
     further: Mapping[str, Mapping[str, Ledger]],
+    references: Mapping[str, Mapping[str, Ledger]],
     warping: Mapping[str, Mapping[str, float]],
 ) -> dict[str, float | None]:
     """The flat figures of each of our levels, with _LEVEL at their ends; None for what was not measured.
 
     ledgers: of the styles that are compared; further: of SHIPPED, where these are not all compared, UNSEEN and
-    REFINED_UNSEEN.
+    REFINED_UNSEEN; references: on small squares, with OPTIMUM, of SHIPPED and UNSEEN.
     """
-    by_palette = [further.get(UNSEEN, {}).get(PALETTE), further.get(SHIPPED, ledgers).get(PALETTE)]
-    left = [ledger.left[SWD] for ledger in by_palette if ledger]
-    summary: dict[str, float | None] = {"unseen_ratio_palette": _ratio(*left) if len(left) == 2 else None}
+    summary: dict[str, float | None] = {}
+    for name, by_kind in ((PALETTE, {SHIPPED: ledgers, **further}), (OPTIMUM, references)):
+        shipped, unseen = (by_kind.get(kind, {}).get(name) for kind in (SHIPPED, UNSEEN))
+        for key, measure in (("unseen_ratio", SWD), ("unseen_style_ratio", STYLE_BY_DETECTOR)):
+            ratio = _ratio(unseen.left[measure], shipped.left[measure]) if unseen and shipped else None
+            summary[f"{key}_{name.split()[-1]}"] = ratio
     johnson = ledgers.get(JOHNSON)
     for contender in (each for each in contenders if each.level):
         ledger, end = ledgers[contender.name], f"_{contender.level}"
@@ -178,11 +185,11 @@ def summarise(
             summary[f"{key}_johnson{end}"] = fmean(warps) if warps else None
         summary[f"lattice{end}"] = fmean(ledger.lattice)
         summary[f"mesh{end}"] = fmean(ledger.mesh)
-        shipped = further.get(SHIPPED, ledgers)[contender.name]
+        own = further.get(SHIPPED, ledgers)[contender.name]
         for key in (UNSEEN, REFINED_UNSEEN):
             other = further.get(key, {}).get(contender.name)
             for name, measure in ((f"{key}_ratio", SWD), (f"{key}_style_ratio", STYLE_BY_DETECTOR)):
-                summary[name + end] = _ratio(other.left[measure], shipped.left[measure]) if other else None
+                summary[name + end] = _ratio(other.left[measure], own.left[measure]) if other else None
     return summary
 
 

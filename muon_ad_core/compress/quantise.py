@@ -26,6 +26,7 @@ from muon_ad_core.engine.int8_weights import fitting_ranges
 PERCENTILE = 99.99
 CHUNK = 16
 """Frames whose activations are held in memory at a time during calibration."""
+ARITHMETIC = ("Mul", "Sub", "Add")
 Frames = Iterable[dict[str, np.ndarray]]
 """Inputs of a graph."""
 
@@ -113,6 +114,8 @@ def _pad_integers(graph: onnx.GraphProto) -> None:
 def _transpose_late(graph: onnx.GraphProto) -> None:
     """Let a transposed input be scaled, rounded and padded as it lies, and be transposed for its convolution: there it
     costs nothing in a runtime whose convolutions read that order.
+
+    Not where bytes are rounded as they are: OpenVINO would lose their scale.
     """
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -125,7 +128,7 @@ def _transpose_late(graph: onnx.GraphProto) -> None:
         while (following := _only(readers.get(last.output[0], []))) is not None and _keeps_order(following, constants):
             passed.append(following)
             last = following
-        if not passed or following is None or following.op_type != "Conv":
+        if following is None or following.op_type != "Conv" or not any(node.op_type in ARITHMETIC for node in passed):
             continue
         for pad in [node for node in passed if node.op_type == "Pad"]:
             graph.initializer.append(_pads_before(pad, order, constants[pad.input[1]]))
@@ -144,7 +147,7 @@ def _keeps_order(node: onnx.NodeProto, constants: dict[str, np.ndarray]) -> bool
     """Whether it pads, or treats all values alike, wherever they lie."""
     if node.op_type == "Pad":
         return node.input[1] in constants
-    alike = node.op_type in ("Cast", "Mul", "Sub", "Add", "QuantizeLinear", "DequantizeLinear")
+    alike = node.op_type in (*ARITHMETIC, "Cast", "QuantizeLinear", "DequantizeLinear")
     return alike and all(name in constants and constants[name].size == 1 for name in node.input[1:])
 
 

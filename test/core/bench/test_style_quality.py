@@ -62,13 +62,15 @@ def test_peers_are_compared_at_equal_content(shipped: list[str], tmp_path: Path)
         _export_peer(tmp_path / "johnson" / name, torch)
     command = ["bench", "quality", "--size", "160x120", "--count", "1", "--frames", "2", "--styles",
                str(tmp_path / "styles"), "--unseen", str(tmp_path / "unseen"), "--johnson", str(tmp_path / "johnson"),
-               "--weights", str(weights), "--refine", "2", "--sheets", str(tmp_path / "sheets"),
+               "--weights", str(weights), "--refine", "2", "--references", "2", "--sheets", str(tmp_path / "sheets"),
                "--json", str(tmp_path / "quality.json")]  # fmt: skip
     assert cli.main(command) == 0
     document = read_document(tmp_path / "quality.json")
     for end in ("_fast", "_fine"):
         assert all(document["summary"][ratio + end] > 0 for ratio in (*RATIOS, *OTHERS))
-    assert document["summary"]["unseen_ratio_palette"] > 0
+    for name in ("palette", "optimum"):
+        assert all(document["summary"][f"{ratio}_{name}"] > 0 for ratio in UNSEEN_RATIOS[:2])
+    assert set(document["results"]["references"]) == {"shipped", "unseen", "refined_unseen"}
     warping = document["results"]["warping_errors"]["emulated pan"]
     assert {"Muon-AD fast smoothed", "Muon-AD fine smoothed"} < set(warping)
     assert warping["Muon-AD fine smoothed"] < warping["Muon-AD fine"]

@@ -103,6 +103,33 @@ def test_an_input_is_transposed_only_for_its_convolution(tmp_path: Path, backend
     np.testing.assert_allclose(open_graph(int8, backend, 1).run({"x": x})["y"], expected, atol=0.05)
 
 
+class Bytes(torch.nn.Module):
+    """Two convolutions of uint8 (B, H, W, 4) as it is, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = torch.relu(self.first(x.permute(0, 3, 1, 2).to(torch.float32)))
+        return torch.cat([found.flatten(2), self.second(found).flatten(2)], dim=2)
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_bytes_that_are_rounded_as_they_are_keep_their_scale(tmp_path: Path, backend: str) -> None:
+    torch.manual_seed(0)
+    floating, int8 = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    network = Bytes()
+    with torch.no_grad():
+        network.first.weight /= 255  # folded into the weights, as in a detector
+    export_onnx(network, {"x": torch.zeros(1, 8, 8, 4, dtype=torch.uint8)}, ["y"], floating)
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (1, 8, 8, 4), np.uint8)
+    quantise(floating, int8, ({"x": random.integers(0, 256, x.shape, np.uint8)} for _ in range(20)))
+    expected = open_graph(floating, backend, 1).run({"x": x})["y"].copy()
+    np.testing.assert_allclose(open_graph(int8, backend, 1).run({"x": x})["y"], expected, atol=0.05)
+
+
 def test_macs_of_convolutions_and_linear_layers() -> None:
     class Both(torch.nn.Module):
         def __init__(self) -> None:

@@ -45,7 +45,7 @@ def test_a_picture_in_a_shipped_style_and_in_a_blend(tmp_path: Path, stylizer: S
     stylizer.set_style(first, second, 0.3)
     stylizer.set_strength(0.8)
     stylizer.set_level("fast")
-    painted = stylizer.run(PHOTO).copy()
+    painted = stylizer.run_picture(PHOTO).copy()
     stylizer.set_strength(1.0)
     assert np.abs(cv2.imread(str(tmp_path / "out.png"))[..., ::-1].astype(int) - painted).max() <= 1
 
