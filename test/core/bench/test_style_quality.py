@@ -62,7 +62,7 @@ def test_peers_are_compared_at_equal_content(shipped: list[str], tmp_path: Path)
         _export_peer(tmp_path / "johnson" / name, torch)
     command = ["bench", "quality", "--size", "160x120", "--count", "1", "--frames", "2", "--styles",
                str(tmp_path / "styles"), "--unseen", str(tmp_path / "unseen"), "--johnson", str(tmp_path / "johnson"),
-               "--weights", str(weights), "--refine", "2", "--references", "2", "--sheets", str(tmp_path / "sheets"),
+               "--weights", str(weights), "--refine", "2", "--references", "1", "--sheets", str(tmp_path / "sheets"),
                "--json", str(tmp_path / "quality.json")]  # fmt: skip
     assert cli.main(command) == 0
     document = read_document(tmp_path / "quality.json")

@@ -183,7 +183,10 @@ def test_each_ingredient_can_be_chosen(painting_data: Path, changes: dict[str, o
     assert not torch.equal(before, weights_of(trainer))
 
 
-def test_a_level_is_trained_at_the_size_at_which_it_paints(painting_data: Path, tmp_path: Path) -> None:
+def test_a_level_is_trained_at_the_size_at_which_it_paints(
+    painting_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muon_ad_core.distill.student_graphs.CALIBRATION_FRAMES", 8)
     trainer = StudentTrainer(training(painting_data, 2, crop=128, scale=0.5, levels=("fast",)))
     rows = run(trainer)
     assert all(np.isfinite(value) for row in rows for value in row.values())
