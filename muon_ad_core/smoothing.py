@@ -45,12 +45,14 @@ class SceneSmoother:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._moved_by = (0.0, 0.0)
         self._has_previous = False
+        self._previous_seen_at: tuple[int, ...] | None = None  # of a small picture with less detail than these have
         self.another_scene = False
         """Whether the frame that was taken in last shows another scene than the one before."""
 
     def forget(self) -> None:
         """The next frame begins a new sequence."""
         self._has_previous = False
+        self._previous_seen_at = None
 
     def go_on_from(self, other: SceneSmoother) -> None:
         """The next frame continues the sequence of `other`, whose frames have another size."""
@@ -59,6 +61,8 @@ class SceneSmoother:
             _resized(other._previous, self._previous)
             _resized(other._previous_small, self._previous_small)
             _resized(other._previous_grey, self._previous_grey)
+            if other._small.shape[0] < self._small.shape[0]:
+                self._previous_seen_at = other._small.shape
 
     def follow(self, frame: np.ndarray) -> tuple[float, float]:
         """Take in the next frame, RGB uint8; pixels (x, y) by which the scene has moved since the one before."""
@@ -110,9 +114,19 @@ class SceneSmoother:
         matrix = np.array([[1, 0, -x / self._smaller], [0, 1, -y / self._smaller]])
         size, flags = self._small.shape[1::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         moved = cv2.warpAffine(self._previous_small, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        red, green, blue = cv2.split(cv2.absdiff(self._small, moved))
+        red, green, blue = cv2.split(cv2.absdiff(self._comparable(), moved))
         change = cv2.blur(cv2.max(cv2.max(red, green), blue), (5, 5))
         cv2.threshold(cv2.resize(change, self._changed.shape[::-1]), CHANGED, 255, cv2.THRESH_BINARY, dst=self._changed)
+
+    def _comparable(self) -> np.ndarray:
+        """The small picture, with no more detail than the one before has."""
+        if self._previous_seen_at is None:
+            return self._small
+        coarse, result = np.empty(self._previous_seen_at, np.uint8), np.empty_like(self._small)
+        _resized(self._small, coarse)
+        _resized(coarse, result)
+        self._previous_seen_at = None
+        return result
 
     def _displaced(self, x: float, y: float) -> np.ndarray:
         """The previous result moved by (x, y), bilinear; what came in at the border counts as changed."""

@@ -167,11 +167,14 @@ def summarise(
     REFINED_UNSEEN; references: on small squares, with OPTIMUM, of SHIPPED and UNSEEN.
     """
     summary: dict[str, float | None] = {}
-    for name, by_kind in ((PALETTE, {SHIPPED: ledgers, **further}), (OPTIMUM, references)):
+    for end, name, by_kind in (
+        ("palette", PALETTE, {SHIPPED: ledgers, **further}),
+        ("optimum", OPTIMUM, references),
+    ):
         shipped, unseen = (by_kind.get(kind, {}).get(name) for kind in (SHIPPED, UNSEEN))
         for key, measure in (("unseen_ratio", SWD), ("unseen_style_ratio", STYLE_BY_DETECTOR)):
             ratio = _ratio(unseen.left[measure], shipped.left[measure]) if unseen and shipped else None
-            summary[f"{key}_{name.split()[-1]}"] = ratio
+            summary[f"{key}_{end}"] = ratio
     johnson = ledgers.get(JOHNSON)
     for contender in (each for each in contenders if each.level):
         ledger, end = ledgers[contender.name], f"_{contender.level}"

@@ -32,5 +32,4 @@ def fit_16_bits(weights: np.ndarray) -> bool:
 
 def fitting_ranges(weights: np.ndarray) -> np.ndarray:
     """Values (O,) that become 127, so that weights (O, I, ...) in floating point fit when they are rounded."""
-    largest = np.abs(weights).reshape(len(weights), -1).max(axis=1)
-    return np.maximum(largest, pair_sums(weights) * 127 / (LARGEST_SUM - ROUNDING))
+    return pair_sums(weights) * 127 / (LARGEST_SUM - ROUNDING)

@@ -100,3 +100,18 @@ def test_what_was_forgotten_does_not_show() -> None:
     assert smoother.follow(view(2, 0)) == (0, 0)
     smoother.smooth(result, 0.9)
     assert np.all(result == 220)
+
+
+def test_a_sequence_goes_on_at_a_larger_size() -> None:
+    """A scene full of detail that the smaller picture did not have is the same scene."""
+    scene = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    large = cv2.resize(scene, SIZE, interpolation=cv2.INTER_NEAREST)
+    smaller, larger = SceneSmoother(60, 80), SceneSmoother(*SIZE[::-1])
+    smaller.follow(cv2.resize(scene, (80, 60), interpolation=cv2.INTER_AREA))
+    smaller.smooth(np.full((60, 80, 3), 20, np.uint8), 0.5)
+    larger.go_on_from(smaller)
+    result = np.full_like(large, 220)
+    larger.follow(large)
+    larger.smooth(result, 0.5)
+    assert not larger.another_scene
+    assert np.mean(result == 120) > 0.9
