@@ -73,6 +73,7 @@ class SceneSmoother:
         self.another_scene = False
         if self._has_previous:
             self._find_changed(*self._moved_by)
+            self._previous_seen_at = None
             self.another_scene = cv2.mean(self._changed)[0] > 255 * ANOTHER_SCENE
             if self.another_scene:
                 self._moved_by = (0.0, 0.0)
@@ -125,7 +126,6 @@ class SceneSmoother:
         coarse, result = np.empty(self._previous_seen_at, np.uint8), np.empty_like(self._small)
         _resized(self._small, coarse)
         _resized(coarse, result)
-        self._previous_seen_at = None
         return result
 
     def _displaced(self, x: float, y: float) -> np.ndarray:

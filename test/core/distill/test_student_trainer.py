@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="the making wing needs PyTorch")
 
 from safetensors.torch import save_file  # noqa: E402
 
+from muon_ad_core.distill import painting_trainer  # noqa: E402
 from muon_ad_core.distill.fast_bfloat16 import has_fast_bfloat16  # noqa: E402
 from muon_ad_core.distill.features import load_feature_network  # noqa: E402
 from muon_ad_core.distill.painting_losses import LossWeights, Views  # noqa: E402
@@ -69,12 +70,11 @@ def test_it_computes_in_bfloat16_where_the_processor_has_units_for_it(
     painting_data: Path, monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: torch.dtype
 ) -> None:
     monkeypatch.setattr(Machine, "processor_flags", lambda _: flags)
-    has_fast_bfloat16.cache_clear()
+    monkeypatch.setattr(painting_trainer, "has_fast_bfloat16", has_fast_bfloat16.__wrapped__)  # asks again
     trainer = StudentTrainer(training(painting_data, 1))
     found = set()
     trainer.network.student.body[0].first.register_forward_hook(lambda *seen: found.add(seen[-1].dtype))
     trainer.advance()
-    has_fast_bfloat16.cache_clear()
     assert found == {expected}
 
 
