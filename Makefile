@@ -20,7 +20,7 @@ demo: setup  ## set up what is missing, run the joint task on moving pictures, s
 
 test:  ## set up what is missing, check the code, run every test (also over real DDS), list the skipped ones
 	$(SET_UP) --with-tests
-	@$(IN_ENVIRONMENT) ruff check . && mypy && python -m pytest -rsx
+	@$(IN_ENVIRONMENT) ruff check . && mypy && python -m pytest -rsxfE
 
 setup:  ## .venv, ROS (a sourced one, or else wheels), the message packages; quick when nothing changed
 	$(SET_UP)

@@ -18,6 +18,7 @@ from rclpy.logging import get_logger
 from rclpy.task import Future
 
 from muon_ad_core.errors import UserError
+from muon_ad_core.realtime.last_resort import end_within
 from muon_ad_core.realtime.memory import keep_freed_memory
 from muon_ad_core.realtime.process_state import name_process
 
@@ -26,6 +27,7 @@ from .parameters import LiveParameters, ParameterSpec, Values
 
 EXIT_USER_ERROR = 2
 EXECUTOR_PATIENCE = 1.0  # s, for a callback that has not ended
+MIDDLEWARE_PATIENCE = 3.0  # s, for the middleware to let a node go that has nothing left to do
 
 AUTOSTART = ParameterSpec(
     "autostart", True, "Configure and activate the node as soon as it runs.", fixed="it only counts at the start"
@@ -176,7 +178,7 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
     _leave_interrupts_to_rclpy()
     crashes: list[threading.ExceptHookArgs] = []
     threading.excepthook = partial(_end_after_crash, crashes)
-    node = None
+    node, exit_code = None, 0
     executor = SingleThreadedExecutor()
     try:
         node = make_node()
@@ -188,19 +190,24 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
     except UserError as error:
         if node is None:  # otherwise the node has logged it
             get_logger("muon_ad").error(str(error))
-        return EXIT_USER_ERROR
+        exit_code = EXIT_USER_ERROR
     except Exception:
         if rclpy.ok():  # otherwise the interrupt came in the middle of a callback
+            exit_code = 1
             raise
     finally:
         if node is not None:
             node.deactivate()
             node.cleanup()  # threads of a device's library must have ended before the interpreter goes
+        exit_code = exit_code or (1 if crashes else 0)
+        # Fast DDS 2.14 may wait for ever for a callback that waits for it, when others leave at the same time.
+        end_within(MIDDLEWARE_PATIENCE, exit_code)
+        if node is not None:
             node.destroy_node()
         # Before the context goes: collected later, the executor complains with a traceback.
         executor.shutdown(timeout_sec=EXECUTOR_PATIENCE)
         rclpy.try_shutdown()
-    return 1 if crashes else 0
+    return exit_code
 
 
 def _leave_interrupts_to_rclpy() -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from muon_ad_ros.environment import apply_dds_profile
@@ -19,6 +20,9 @@ os.environ.setdefault("ROS_DOMAIN_ID", str(10 + os.getpid() % 90))
 apply_dds_profile()
 # PyTorch's threads wait for one another in a loop: beside another process, two take many times as long as one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# How long an example takes says what else the machine does.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_report_header() -> str:

@@ -39,7 +39,7 @@ def smoothed(frames: list[Pixels], painted: list[Pixels], share: float) -> list[
     return results
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(-6, 6), st.floats(-6, 6), st.sampled_from([SIZE, SMALL]))
 def test_flicker_of_a_moving_scene_is_calmed(x: float, y: float, size: tuple[int, int]) -> None:
     frames = [view(x * step, y * step, size) for step in range(5)]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C in the middle of a state change: what the node is doing is finished, then it is cleaned up and ends."""
+"""Ctrl-C: what the node is doing is finished, then it is cleaned up and ends, even if the middleware keeps it."""
 
 import subprocess
 import sys
+
+import pytest
 
 from muon_ad_ros.environment import child_environment
 
@@ -34,3 +36,35 @@ def test_an_interrupt_does_not_tear_a_state_change_apart() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["activated", "deactivated"]
     assert "Traceback" not in done.stderr
+
+
+HELD = """
+import ctypes, os, signal, sys
+from muon_ad_core.errors import UserError
+from muon_ad_ros.managed import ManagedNode, run_node
+
+class Held(ManagedNode):
+    def __init__(self):
+        super().__init__("held", [])
+
+    def activate(self):
+        if "mistake" in sys.argv:
+            raise UserError("a mistake")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def cleanup(self):
+        print("cleaned up")
+
+    def destroy_node(self):
+        ctypes.PyDLL(None).pause()  # with Python's lock held
+
+sys.exit(run_node(Held))
+"""
+
+
+@pytest.mark.parametrize("arguments, exit_code", [([], 0), (["mistake"], 2)])
+def test_a_node_ends_though_the_middleware_does_not_let_it_go(arguments: list[str], exit_code: int) -> None:
+    command = [sys.executable, "-c", HELD, *arguments, "--ros-args", "-r", "__ns:=/test_interrupt"]
+    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(), check=False, timeout=60)
+    assert done.returncode == exit_code, done.stderr
+    assert "cleaned up" in done.stdout

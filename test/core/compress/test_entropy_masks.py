@@ -22,7 +22,7 @@ from muon_ad_core.compress.entropy_masks import (  # noqa: E402
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31 - 1), st.integers(1, 6), st.integers(1, 40), st.floats(0.0, 50.0))
 def test_entropy_lies_between_nothing_and_one(seed: int, queries: int, keys: int, sharpness: float) -> None:
     scores = sharpness * torch.randn(2, 3, queries, keys, generator=torch.Generator().manual_seed(seed))

@@ -57,13 +57,13 @@ def test_nothing_in_nothing_out() -> None:
     assert class_wise_nms(empty.reshape(0, 4), empty, empty, 0.5, 10).tolist() == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scenes(), st.sampled_from([0.2, 0.5, 0.7]))
 def test_agrees_with_brute_force(scene: Scene, threshold: float) -> None:
     assert class_wise_nms(*scene, threshold, 100).tolist() == brute_force_nms(*scene, threshold)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(scenes(), st.integers(1, 5))
 def test_survivors_are_the_best_apart_and_settled(scene: Scene, maximum: int) -> None:
     boxes, scores, labels = scene

@@ -120,7 +120,7 @@ def test_a_picture_that_does_not_fit_its_calibration_is_refused() -> None:
         DepthRegistration(camera(), camera(), SAME_AXES, NOWHERE).register(np.zeros((10, 10), np.uint16))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     axis=st.tuples(*[st.floats(-0.5, 0.5)] * 3),

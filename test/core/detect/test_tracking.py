@@ -81,7 +81,7 @@ detection = st.tuples(coordinate, coordinate, coordinate, coordinate, st.sampled
 frame = st.tuples(st.integers(-(10**9), 3 * 10**9), st.lists(detection, max_size=8))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(frame, max_size=20), st.floats(0.01, 0.99), st.floats(0, 5))
 def test_no_id_twice_in_a_frame_nor_for_two_objects(
     frames: list[tuple[int, list[tuple]]], iou_threshold: float, memory: float

@@ -99,7 +99,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["images", "annotations", "categories"]), st.lists(JSON, max_size=4))
 def test_any_json_is_read_or_refused(tmp_path: Path, part: str, entries: list[Any]) -> None:
     good = {"images": IMAGE, "annotations": BOX, "categories": CATEGORY}[part]

@@ -33,7 +33,7 @@ def flat(gradient: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([x.flatten(1) for x in gradient], dim=1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SEEDS)
 def test_inner_products_are_those_of_the_flat_gradients(seed: int) -> None:
     a, b, weights = gradients(seed), gradients(seed + 1), [x.abs() for x in gradients(seed + 2)]
@@ -42,7 +42,7 @@ def test_inner_products_are_those_of_the_flat_gradients(seed: int) -> None:
     assert torch.allclose(cosine(a, b), torch.nn.functional.cosine_similarity(flat(a), flat(b)), atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SEEDS)
 def test_g_ortho_is_the_projection_matrix_applied(seed: int) -> None:
     gradient, latent = gradients(seed), gradients(seed + 1)
@@ -70,7 +70,7 @@ def test_a_latent_gets_its_norm_back() -> None:
     assert torch.allclose(cosine(scaled, latent), torch.ones(3), atol=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(SEEDS, st.floats(-0.9, 0.9), st.booleans())
 def test_projection_acts_below_the_threshold_only(seed: int, threshold: float, weighted: bool) -> None:
     style, content = gradients(seed), gradients(seed + 1)
@@ -84,7 +84,7 @@ def test_projection_acts_below_the_threshold_only(seed: int, threshold: float, w
             assert torch.equal(flat(found)[sample], flat(style)[sample])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SEEDS)
 def test_both_sided_projection_at_threshold_zero_is_torchjds_pcgrad(seed: int) -> None:
     aggregation = pytest.importorskip("torchjd.aggregation", reason="TorchJD is not installed: pip install torchjd")
@@ -93,7 +93,7 @@ def test_both_sided_projection_at_threshold_zero_is_torchjds_pcgrad(seed: int) -
     assert torch.allclose(flat(pcgrad(style, content))[0], found, atol=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SEEDS)
 def test_upgrad_of_torchjd_is_half_of_it(seed: int) -> None:
     aggregation = pytest.importorskip("torchjd.aggregation", reason="TorchJD is not installed: pip install torchjd")

@@ -26,7 +26,7 @@ def random(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SHAPES, st.sampled_from(VIEWS), st.integers(1, 6))
 def test_a_view_holds_the_latent_and_gives_it_back(shape: tuple[int, ...], view: str, patch: int) -> None:
     latent = random(shape)

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
@@ -40,7 +40,6 @@ def test_opposite_borders_fit() -> None:
     assert np.abs(tile[:, 0] - tile[:, -1]).mean() < 1.5 * inside
 
 
-@settings(deadline=None)
 @given(st.integers(-2000, 2000), st.integers(-2000, 2000), st.integers(-30, 30), st.integers(-30, 30))
 def test_each_place_of_the_scene_has_its_own(row: int, column: int, down: int, right: int) -> None:
     here, moved = added(row, column), added(row + down, column + right)

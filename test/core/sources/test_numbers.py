@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frame numbers: every number between the first and the newest is received or missed."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from muon_ad_core.sources.numbers import FARTHEST_BACK, LONGEST_GAP, NumberCounter
@@ -15,7 +15,6 @@ def test_gaps_repeats_and_restarts_are_told_apart() -> None:
     assert (counter.restarts, counter.missed) == (1, 891)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-FARTHEST_BACK, 50), max_size=60))
 def test_no_number_is_unaccounted_for(steps: list[int]) -> None:
     counter = NumberCounter()
@@ -29,7 +28,6 @@ def test_no_number_is_unaccounted_for(steps: list[int]) -> None:
     assert counter.received - counter.repeated + counter.missed == counter.newest - number + 1
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 10 * LONGEST_GAP), min_size=1))
 def test_every_frame_is_counted_once(numbers: list[int]) -> None:
     counter = NumberCounter()

@@ -2,7 +2,7 @@
 """Playback timing: rate, pause, step and loops, as properties over many message times."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from muon_ad_core.errors import ParameterError
@@ -12,12 +12,10 @@ START = 1_700_000_000_000_000_000
 WALL = 5_000_000_000
 SECOND = 1_000_000_000
 
-untimed = settings(deadline=None)
 rates = st.floats(0.01, 100.0)
 offsets = st.lists(st.integers(0, 3600 * SECOND), min_size=1, max_size=50).map(sorted)
 
 
-@untimed
 @given(rates, offsets)
 def test_messages_are_due_at_their_time_divided_by_the_rate(rate: float, times: list[int]) -> None:
     clock = PlaybackClock(START, WALL, rate)
@@ -28,7 +26,6 @@ def test_messages_are_due_at_their_time_divided_by_the_rate(rate: float, times: 
         assert clock.play_time(due) == pytest.approx(START + time, abs=rate + 2)
 
 
-@untimed
 @given(rates, rates, st.integers(0, 10**12), st.integers(0, 10**12))
 def test_a_change_of_rate_keeps_play_time_continuous(before: float, after: float, first: int, second: int) -> None:
     clock = PlaybackClock(START, WALL, before)
@@ -39,7 +36,6 @@ def test_a_change_of_rate_keeps_play_time_continuous(before: float, after: float
     assert clock.play_time(WALL + first + second) - at_change == pytest.approx(second * after, abs=1)
 
 
-@untimed
 @given(rates, st.integers(0, 10**12), st.integers(0, 10**12), st.integers(1, 10**12))
 def test_a_pause_stops_play_time_and_delays_what_follows(rate: float, before: int, pause: int, after: int) -> None:
     clock = PlaybackClock(START, WALL, rate)
@@ -55,7 +51,6 @@ def test_a_pause_stops_play_time_and_delays_what_follows(rate: float, before: in
     assert due - (WALL + before + pause) == pytest.approx(after / rate, abs=2)
 
 
-@untimed
 @given(offsets)
 def test_steps_make_one_message_after_the_other_due_in_a_pause(times: list[int]) -> None:
     clock = PlaybackClock(START, WALL, paused=True)
@@ -77,7 +72,6 @@ def test_a_step_while_playing_changes_nothing() -> None:
     assert clock.play_time(WALL) == START
 
 
-@untimed
 @given(offsets, st.integers(2, 5))
 def test_rounds_of_a_loop_follow_each_other_with_the_recorded_spacing(times: list[int], rounds: int) -> None:
     clock = PlaybackClock(START, WALL)
@@ -90,7 +84,6 @@ def test_rounds_of_a_loop_follow_each_other_with_the_recorded_spacing(times: lis
     assert clock.jumps == 0
 
 
-@untimed
 @given(offsets, st.integers(JUMP_NS + 1, 10**15))
 def test_a_jump_back_of_the_recorded_clock_is_counted_and_bridged(times: list[int], jump: int) -> None:
     clock = PlaybackClock(START, WALL)
@@ -100,7 +93,6 @@ def test_a_jump_back_of_the_recorded_clock_is_counted_and_bridged(times: list[in
     assert after == [before[-1] + ROUND_GAP_NS + time for time in (0, SECOND, 2 * SECOND)]
 
 
-@untimed
 @given(st.integers(1, JUMP_NS))
 def test_messages_slightly_out_of_order_keep_their_time_and_are_due_at_once(early: int) -> None:
     clock = PlaybackClock(START, WALL)

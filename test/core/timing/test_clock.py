@@ -51,7 +51,7 @@ def check_order(stamps: list[Stamp], arrivals_ns: list[int]) -> None:
 
 
 @every_estimator
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     start=st.integers(0, RANGE_NS),
     drift=st.floats(-1e-4, 1e-4),
@@ -90,7 +90,7 @@ def test_wraps_resets_drift_and_steps(make: Maker, start: int, drift: float, ste
 
 
 @every_estimator
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, (1 << 32) - 1), st.integers(0, 10**19)), max_size=60))
 def test_not_even_nonsense_makes_a_future_stamp_or_one_that_runs_back(
     make: Maker, readings: list[tuple[int, int]]
@@ -216,7 +216,7 @@ def test_a_following_sensor_starts_anew_with_the_device(frames: Frames) -> None:
     assert follower.stamp(1500, frame.arrival_ns + SECOND + 3000).event == REORDER
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.booleans(), st.integers(0, 2**32 - 1), st.integers(-(10**9), 10**10)), min_size=1, max_size=40

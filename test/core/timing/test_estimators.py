@@ -90,7 +90,7 @@ def test_a_reset_forgets_everything(make: Maker, frames: Frames) -> None:
 
 
 @every_estimator
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(1, 3 * SECOND), st.integers(-SECOND, SECOND)), max_size=80))
 def test_skew_is_bounded_whatever_comes(make: Maker, steps: list[tuple[int, int]]) -> None:
     estimator = make()

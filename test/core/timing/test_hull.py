@@ -22,7 +22,7 @@ def hull_of(points: list[tuple[int, int]]) -> tuple[LowerHull, list[tuple[int, i
     return hull, placed
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(POINTS, st.sampled_from([2e-4, 0.05, 10.0]))
 def test_no_point_is_below_the_line_and_its_slope_is_bounded(points: list[tuple[int, int]], steepest: float) -> None:
     hull, placed = hull_of(points)
@@ -31,7 +31,7 @@ def test_no_point_is_below_the_line_and_its_slope_is_bounded(points: list[tuple[
     assert min(y - line.at(x) for x, y in placed) in (-1, 0, 1)  # rounding to whole nanoseconds
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(POINTS, st.floats(-0.04, 0.04))
 def test_no_other_line_below_all_points_is_closer(points: list[tuple[int, int]], slope: float) -> None:
     hull, placed = hull_of(points)

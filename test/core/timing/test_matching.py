@@ -16,7 +16,7 @@ def queue(*stamps: int) -> list[tuple[int, None]]:
     return [(stamp, None) for stamp in stamps]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(STREAM, min_size=2, max_size=4))
 def test_the_closest_set_with_the_pivot_is_chosen(streams: list[list[int]]) -> None:
     decision, skipped = decide([queue(*stamps) for stamps in streams], [1000] * len(streams), SLOP)

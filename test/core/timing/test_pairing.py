@@ -40,7 +40,7 @@ class Recorder:
 STAMPS = st.one_of(st.integers(0, 60), st.integers(0, 400), st.integers(-(10**6), 10**6))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(2, 3), st.lists(st.tuples(st.integers(0, 2), STAMPS), max_size=80))
 def test_whatever_stamps_come_every_frame_has_one_fate(streams: int, frames: list[tuple[int, int]]) -> None:
     recorder = Recorder(streams)
@@ -64,7 +64,7 @@ def test_whatever_stamps_come_every_frame_has_one_fate(streams: int, frames: lis
 ACTIONS = st.one_of(st.tuples(st.integers(0, 2), STAMPS), st.just("clear"), st.integers(0, 200))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(ACTIONS, max_size=80))
 def test_clearing_and_changing_the_slop_meanwhile_loses_no_frame(actions: list[Any]) -> None:
     recorder = Recorder(3)
@@ -85,7 +85,7 @@ def test_clearing_and_changing_the_slop_meanwhile_loses_no_frame(actions: list[A
     assert all(matched.spread_ns <= widest for matched in recorder.sets)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=60), st.randoms(use_true_random=False))
 def test_sparse_streams_pair_exactly_as_their_stamps_say(steps: list[int], random: Any) -> None:
     """With gaps of more than twice the slop a frame has at most one partner."""
@@ -105,7 +105,7 @@ def test_sparse_streams_pair_exactly_as_their_stamps_say(steps: list[int], rando
     assert [matched.stamps_ns for matched in recorder.sets[:-2]] == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(1, 40), max_size=25), st.lists(st.integers(1, 40), max_size=25), st.data())
 def test_the_interleaving_of_the_streams_does_not_matter(first: list[int], second: list[int], data: Any) -> None:
     stamps = [[sum(steps[: n + 1]) for n in range(len(steps))] + [5000, 6000] for steps in (first, second)]

@@ -19,7 +19,7 @@ def host_ns(ticks: int, drift: float = 0.0) -> int:
     return round(ticks * 1000 * (1.0 + drift))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     start=st.integers(0, RANGE - 1),
     frames=st.lists(st.tuples(ADVANCES, st.integers(0, 900_000_000)), max_size=40),
@@ -41,7 +41,7 @@ def test_any_silence_delay_and_drift_unwraps_to_the_true_time(
         assert device.epoch == 0
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     ran=st.integers(1 * MINUTE, RANGE - 10 * SECOND), restarted=st.integers(0, 5 * SECOND), silence=st.integers(0, 5)
 )
@@ -66,7 +66,7 @@ def test_a_jump_ahead_of_the_host_is_a_reset() -> None:
     assert unwrapper.unwrap(10 * MINUTE, host_ns(SECOND)).event == RESET
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, RANGE - 1), st.integers(1, 200_000))
 def test_an_overtaken_frame_is_reordered_also_across_a_wrap(newest: int, behind: int) -> None:
     unwrapper = TickUnwrapper()

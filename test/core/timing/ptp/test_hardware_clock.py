@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from muon_ad_core.timing.ptp.hardware_clock import closest, find_hardware_clock, read_cross_timestamp
@@ -105,7 +105,6 @@ def test_a_real_clock_is_read_where_there_is_one() -> None:
     assert second.system_ns > first.system_ns
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**19), st.integers(0, 10**6)), min_size=1, max_size=25))
 def test_the_shortest_bracket_bounds_the_error(readings: list[tuple[int, int]]) -> None:
     """Whenever within its bracket the card's clock was read, the system clock showed that time, give or take."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from muon_ad_core.timing.ptp.management import (
@@ -69,7 +69,6 @@ def test_a_request_is_no_reply() -> None:
         decode_reply(encode_get(DataSet.CURRENT, 1))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(DataSet))
 def test_nonsense_raises_nothing_else(noise: bytes, data_set: DataSet) -> None:
     reply = bytearray(encode_get(data_set, 7) + noise)

@@ -258,7 +258,7 @@ ANYTHING = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(GOOD_RUN | ANYTHING, max_size=8))
 def test_whatever_comes(runs: list[list[Event]]) -> None:
     """LOCKED is never said without recent proof, HOLDOVER never for too long, and ages are true."""
