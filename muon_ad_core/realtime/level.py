@@ -15,8 +15,9 @@ class LevelController(Generic[Step]):
 
     Starts at the best step. Three frames in danger (late, nearly late, or lost) within fifteen lower it by one, and so
     does a median of thirty frames above `median_share` of the deadline, but not below step number `median_floor`. After
-    a hold of frames in a row with a comfortable margin it is raised by one: soon, so that what disturbed a start does
-    not last; but a raise that fails doubles the hold, so that it does not flicker between two neighbours.
+    a hold of frames in a row with a comfortable margin (and, from `median_floor` on, within that share) it is raised by
+    one: soon, so that what disturbed a start does not last; but a raise that fails doubles the hold, so that it does
+    not flicker between two neighbours.
     """
 
     _WINDOW = 15
@@ -62,7 +63,8 @@ class LevelController(Generic[Step]):
         slow = total_ms > self.median_share * self.deadline_ms
         self._dangers.append(total_ms > self._DANGER * self.deadline_ms)
         self._slow.append(slow)
-        calm = total_ms < self._MARGIN * self.deadline_ms and not slow and not lost
+        too_slow_to_raise = slow and self._index >= self._median_floor
+        calm = total_ms < self._MARGIN * self.deadline_ms and not too_slow_to_raise and not lost
         self._calm = self._calm + 1 if calm else 0
         if self._since_raise is not None:
             self._since_raise += 1

@@ -74,6 +74,15 @@ def test_slow_frames_lower_the_level_but_never_starve_detection() -> None:
     assert {allowance.detection_hz for allowance in used} == {UNLIMITED, max(LIMITS)}
 
 
+def test_detection_returns_after_a_disturbance_though_even_the_narrowest_level_is_slow() -> None:
+    budget = Budget(LEVELS, LIMITS, DEADLINE_MS, median_share=0.2)
+    simulate(budget, 200, other_load=0.1)
+    for _ in range(6):  # late, then late again at the next lower limit
+        budget.frame(100.0)
+    assert budget.allowance == Allowance("fast", min(LIMITS))
+    assert simulate(budget, 300, other_load=0.1)[-1] == Allowance("fast", max(LIMITS))
+
+
 def test_lost_frames_count_as_danger() -> None:
     budget = Budget(LEVELS, LIMITS, DEADLINE_MS)
     budget.frame(1.0, lost=3)
