@@ -59,7 +59,7 @@ setup(
     entry_points={
         "console_scripts": [
             "muon-ad = muon_ad_core.cli:main",
-            *(f"{node} = muon_ad_ros.{node}:main" for node in NODES),
+            *(f"{node} = muon_ad_ros.run:main" for node in NODES),
         ]
     },
     zip_safe=False,

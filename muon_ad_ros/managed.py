@@ -184,6 +184,7 @@ def run_node(make_node: Callable[[], ManagedNode]) -> int:
         node = make_node()
         name_process(node.get_name())
         executor.add_node(node)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         executor.spin()
     except ExternalShutdownException:
         pass
@@ -215,10 +216,9 @@ def _leave_interrupts_to_rclpy() -> None:
 
     Python would raise a KeyboardInterrupt anywhere: between the making of a thread and its start, or in the clean-up.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # none is lost before rclpy is there for it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the node spins: none breaks into its making
+    signal.signal(signal.SIGINT, lambda *_: None)  # to ignore them would drop one that waits already
     rclpy.init()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _end_after_crash(crashes: list[threading.ExceptHookArgs], crash: threading.ExceptHookArgs) -> None:

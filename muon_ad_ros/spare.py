@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterable
 
@@ -21,22 +22,20 @@ from muon_ad_core.engine.runtime import preload_backend
 from muon_ad_core.realtime.memory import keep_freed_memory
 
 from .bringup import PACKAGE
+from .run import run
 
 
 def main() -> None:
     """Import what is named on the command line, wait, become the node."""
     keep_freed_memory()  # libraries start threads
-    try:
-        _prepare(sys.argv[1:])
-        line = sys.stdin.readline()
-    except KeyboardInterrupt:  # the starter has died
-        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # who interrupts it closes its input, too
+    _prepare(sys.argv[1:])
+    line = sys.stdin.readline()
     if not line:
         return
     _leave_input()
-    _, _, module, *sys.argv = json.loads(line)
-    sys.argv.insert(0, module)
-    importlib.import_module(module).main()
+    _, _, _, *sys.argv = json.loads(line)
+    run(sys.argv[0])
 
 
 def _prepare(executables: Iterable[str]) -> None:

@@ -238,7 +238,8 @@ class Starter:
 
 def node_command(spec: NodeSpec, options: StartOptions) -> list[str]:
     """The command line that runs `spec`."""
-    command = [sys.executable, "-m", f"{PACKAGE}.{spec.executable}", "--ros-args", "-r", f"__node:={spec.name}"]
+    command = [sys.executable, "-m", f"{PACKAGE}.run", f"{PACKAGE}.{spec.executable}"]
+    command += ["--ros-args", "-r", f"__node:={spec.name}"]
     if options.namespace:
         command += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
     for topic, used in spec.remappings.items():

@@ -28,14 +28,12 @@ STUBBORN_NODE = (
     "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(600)"
 )
 STAND_IN = """
-import sys, time
+import signal, sys, time
 
 def main():
-    print("became", sys.argv[0].rpartition("/")[2].removesuffix(".py"), *sys.argv[1:], flush=True)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    print("became", *sys.argv, flush=True)
     time.sleep(600)
-
-if __name__ == "__main__":
-    main()
 """
 PATIENCE = 60.0  # seconds; far more than anything here takes
 
@@ -166,7 +164,7 @@ def start_with_spare(folder: Path, spare_of: str) -> tuple[Starter, io.StringIO]
     output = io.StringIO()
     environment = child_environment()
     environment["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
-    command = [sys.executable, "-m", "stand_in", "--ros-args", "one"]
+    command = [sys.executable, "-m", "muon_ad_ros.run", "stand_in", "--ros-args", "one"]
     specs, options = [NodeSpec("detector", spare_of)], StartOptions(spare=True)
     return Starter(specs, options, environment, output, lambda *_: command), output
 
@@ -279,7 +277,7 @@ def test_the_command_line_carries_names_files_and_parameters() -> None:
         namespace="robot1", overrides={"camera": {"rate": "15.0"}}, log_level="debug", use_sim_time=True
     )
     command = node_command(NodeSpec("camera", "scene_camera", {"scene": "pan"}), options)
-    assert command[1:3] == ["-m", "muon_ad_ros.scene_camera"]
+    assert command[1:4] == ["-m", "muon_ad_ros.run", "muon_ad_ros.scene_camera"]
     for part in ("__node:=camera", "__ns:=/robot1", 'scene:="pan"', "rate:=15.0", "use_sim_time:=true", "debug"):
         assert part in command
     assert command.index('scene:="pan"') < command.index("rate:=15.0")
