@@ -18,13 +18,14 @@ help:  ## list the targets
 demo: setup  ## set up what is missing, run the joint task on moving pictures, show the report in out/demo
 	@.venv/bin/muon-ad demo
 
+# The library's tests run side by side, those of nodes one by one afterwards: nodes are processes, and have deadlines.
 test:  ## set up what is missing, check the code, run every test (also over real DDS), list the skipped ones
 	$(SET_UP) --with-tests
 	@$(IN_ENVIRONMENT) ruff check . && mypy
 	@$(IN_ENVIRONMENT) failed=0 || exit 1; \
 	python -m pytest -rsxfE --ignore=test/ros -n auto --maxprocesses=4 --dist=loadfile || failed=1; \
 	python -m pytest -rsxfE test/ros || failed=1; \
-	exit $$failed  # nodes have the machine to themselves
+	exit $$failed
 
 setup:  ## .venv, ROS (a sourced one, or else wheels), the message packages; quick when nothing changed
 	$(SET_UP)
