@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import sys
 
 _CLOCK_MONOTONIC = 1  # see clock_gettime(2)
 _SIGEV_THREAD = 2  # see sigevent(7)
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.CDLL(None)
 
 
 class _SignalEvent(ctypes.Structure):
@@ -38,13 +37,13 @@ def end_within(seconds: float, exit_code: int) -> bool:
     Returns whether that could be arranged; a C library older than glibc 2.34 keeps its timers elsewhere.
     """
     sys.stdout.flush()
-    with contextlib.suppress(AttributeError):
-        leave = ctypes.cast(_libc._exit, ctypes.c_void_p)
-        event = _SignalEvent(value=exit_code, notify=_SIGEV_THREAD, function=leave)
-        timer = ctypes.c_void_p()
-        if _libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)):
-            return False
-        whole, part = divmod(seconds, 1.0)
-        times = _TimerTimes((0, 0, int(whole), int(part * 1e9)))
-        return not _libc.timer_settime(timer, 0, ctypes.byref(times), None)
-    return False
+    if not hasattr(_libc, "timer_create"):
+        return False
+    leave = ctypes.cast(_libc._exit, ctypes.c_void_p)
+    event = _SignalEvent(value=exit_code, notify=_SIGEV_THREAD, function=leave)
+    timer = ctypes.c_void_p()
+    if _libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)):
+        return False
+    whole, part = divmod(seconds, 1.0)
+    times = _TimerTimes((0, 0, int(whole), int(part * 1e9)))
+    return not _libc.timer_settime(timer, 0, ctypes.byref(times), None)
